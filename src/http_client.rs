@@ -1,0 +1,53 @@
+//! The one way to make an HTTP client towards IAM provider and token service.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+/// A client with bounded time that follows no redirect (a provider that redirects its token
+/// endpoint, or is made to, would send our secrets to wherever it points) and asks no proxy.
+///
+/// # Errors
+/// When `ca` holds no certificate, or the platform's roots cannot be read.
+pub fn build(ca: Option<&[u8]>, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(timeout.min(Duration::from_secs(5)))
+        .timeout(timeout)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+    if let Some(ca) = ca {
+        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
+    }
+    builder.build()
+}
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than the bound.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The connection broke or the time ran out.
+    #[error("the answer broke off: {0}")]
+    Broken(#[from] reqwest::Error),
+}
+
+/// Reads a body of at most `bound` bytes.
+///
+/// # Errors
+/// See [`BodyError`]; the client's own time-out bounds the time.
+pub async fn read_body(mut response: reqwest::Response, bound: usize) -> Result<Bytes, BodyError> {
+    if response.content_length().is_some_and(|length| length > bound as u64) {
+        return Err(BodyError::TooLarge(bound));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > bound {
+            return Err(BodyError::TooLarge(bound));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

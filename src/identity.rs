@@ -1,0 +1,58 @@
+//! Who is asking, once that has been proven.
+
+use std::{fmt, sync::Arc};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use crate::{organisation::Organisation, permission::PermissionSet, time::Timestamp};
+
+/// A caller whose credential was verified. Only [`crate::bearer`] and [`crate::session`] make
+/// one, and nothing else may set an identity header or ask for a credential (R32 in spirit:
+/// unverified claims never have this type).
+#[derive(Clone)]
+pub struct Identity {
+    /// What proved it.
+    pub proof: Proof,
+    /// `iss` of the token; identity is issuer and subject together.
+    pub issuer: Arc<str>,
+    /// `sub` of the token.
+    pub subject: Arc<str>,
+    /// IAM roles; empty for an app token.
+    pub roles: Vec<Arc<str>>,
+    /// The app token's `organisationId`, or the session's active organisation.
+    pub organisation: Option<Organisation>,
+    /// The app token's `permissions`; `None` where they follow from roles or from an exchange.
+    pub permissions: Option<PermissionSet>,
+    /// `act.sub` of a delegated app token.
+    pub actor: Option<Arc<str>>,
+    /// Every verified claim, for conditions.
+    pub claims: Arc<Map<String, Value>>,
+    /// The end of the token that proves it (`exp`, without leeway).
+    pub expires: Timestamp,
+    /// The token itself: the IAM token (also a session's), or the app token.
+    pub token: SecretString,
+}
+
+/// The kind of credential behind an [`Identity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// A session cookie; `token` is the IAM token inside.
+    Session,
+    /// A bearer IAM token.
+    IamToken,
+    /// A bearer app token.
+    AppToken,
+}
+
+/// Shows who, never the token or the claims.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("proof", &self.proof)
+            .field("issuer", &self.issuer)
+            .field("subject", &self.subject)
+            .field("organisation", &self.organisation)
+            .finish_non_exhaustive()
+    }
+}
