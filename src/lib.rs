@@ -6,4 +6,5 @@ pub mod identity;
 pub mod organisation;
 pub mod permission;
 pub mod refusal;
+pub mod request;
 pub mod time;
