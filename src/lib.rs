@@ -7,4 +7,5 @@ pub mod organisation;
 pub mod permission;
 pub mod refusal;
 pub mod request;
+pub mod route;
 pub mod time;
