@@ -8,4 +8,5 @@ pub mod permission;
 pub mod refusal;
 pub mod request;
 pub mod route;
+pub mod telemetry;
 pub mod time;

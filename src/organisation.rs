@@ -1,5 +1,7 @@
 //! The organisation: Core's tenant, a UUID.
 
+pub mod place;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
