@@ -6,4 +6,6 @@ pub mod identity;
 pub mod organisation;
 pub mod permission;
 pub mod refusal;
+pub mod roles;
+pub mod sts;
 pub mod time;
