@@ -150,8 +150,8 @@ impl RoleMap {
         let grants = mapping.iam_roles.iter().map(|(iam_role, reaches)| {
             let here = mapping.organisations.keys().filter_map(|&organisation| {
                 let mut given = [Reach::Every, Reach::One(organisation)]
-                    .iter()
-                    .filter_map(|reach| reaches.get(reach))
+                    .into_iter()
+                    .filter_map(|reach| reaches.get(&reach))
                     .flatten()
                     .filter_map(|name| roles.get(name.as_str()))
                     .peekable();
@@ -185,8 +185,7 @@ impl RoleMap {
         roles: &[Arc<str>],
         organisation: Organisation,
     ) -> Option<Arc<PermissionSet>> {
-        let mut sets =
-            roles.iter().filter_map(|role| self.grants.get(&**role)?.get(&organisation));
+        let mut sets = roles.iter().filter_map(|role| self.grants.get(&**role)?.get(&organisation));
         let first = sets.next()?;
         // Most callers have one role that counts: that set is shared as it is.
         let Some(second) = sets.next() else { return Some(Arc::clone(first)) };

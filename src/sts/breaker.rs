@@ -116,7 +116,11 @@ mod tests {
         let mut breaker = Breaker::new(3, OPEN);
         for outcome in [false, false, true, false, false] {
             let pass = breaker.allow(at(0)).unwrap();
-            if outcome { breaker.success(&pass) } else { breaker.failure(&pass, at(0)) }
+            if outcome {
+                breaker.success(&pass)
+            } else {
+                breaker.failure(&pass, at(0))
+            }
             assert!(breaker.is_closed());
         }
         let pass = breaker.allow(at(0)).unwrap();
