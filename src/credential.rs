@@ -57,7 +57,7 @@ impl Credential {
         match self {
             Self::None | Self::Passed => None,
             Self::Iam(token) | Self::Own(token) => Some(token),
-            Self::App(issued) => Some(&issued.token),
+            Self::App(token) => Some(&token.issued.token),
         }
     }
 }
@@ -98,14 +98,16 @@ pub async fn obtain(
                 Refusal::new(Reason::StsUnavailable, "no token service is configured")
             })?;
             let ask = Ask {
-                identity: Arc::clone(identity),
+                identity,
+                actor: None,
                 organisation: permit.organisation(),
-                audience: Arc::clone(audience),
-                permissions: permit.permissions().clone(),
+                audience,
+                permissions: permit.permissions(),
+                scope: None,
             };
-            let issued = sts.app_token(ask, now).await?;
-            permit.settle(&issued.permissions)?;
-            Ok(Credential::App(issued))
+            let token = sts.app_token(ask, now).await?;
+            permit.settle(&token.issued.permissions)?;
+            Ok(Credential::App(token))
         }
     }
 }

@@ -20,6 +20,12 @@ impl Organisation {
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
+
+    /// The id's 16 bytes, for digests.
+    #[must_use]
+    pub const fn into_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
 }
 
 /// The one spelling that we write: hyphenated, lower case.

