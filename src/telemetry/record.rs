@@ -120,8 +120,8 @@ impl Record {
         self.facts.decision.get_or_insert(Verdict::Refuse);
     }
 
-    /// Writes the record.
-    pub fn finish(mut self, status: u16, bytes: usize) {
+    /// Writes the record; a second call does nothing.
+    pub fn finish(&mut self, status: u16, bytes: usize) {
         self.facts.status = status;
         self.facts.bytes = bytes;
         self.write();
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_record_is_written_once_whatever_the_way_out() {
-        let finished = written(Format::Json, |record| record.finish(200, 5));
+        let finished = written(Format::Json, |mut record| record.finish(200, 5));
         let dropped = written(Format::Json, drop);
         for (line, status) in [(finished, 200), (dropped, 0)] {
             assert_eq!(line.lines().count(), 1);
