@@ -176,7 +176,8 @@ impl Jwks {
 
     /// Refreshes until `shutdown` turns true or its sender is gone. The first fetch is at once;
     /// then one within each refresh interval, at a random point of its last fifth, so that the
-    /// replicas of a gateway do not ask in chorus. After a failure: 1 s, doubling to 30 s.
+    /// replicas of a gateway do not ask in chorus. After a failure: 1 s,
+    /// doubling to 30 s, and never later than after a success.
     pub async fn keep_fresh(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let refreshing = async {
             let mut failures = 0;
@@ -250,7 +251,7 @@ impl Jwks {
 fn pause(refresh: Duration, failures: u32, random: u8) -> Duration {
     match failures {
         0 => refresh - refresh.mul_f64(0.2 * f64::from(random) / 255.0),
-        1.. => Duration::from_secs(1 << (failures - 1).min(16)).min(LONGEST_RETRY),
+        1.. => Duration::from_secs(1 << (failures - 1).min(16)).min(LONGEST_RETRY).min(refresh),
     }
 }
 
@@ -262,5 +263,7 @@ fn random_byte() -> u8 {
     byte
 }
 
+#[cfg(test)]
+pub(crate) mod provider;
 #[cfg(test)]
 mod tests;
