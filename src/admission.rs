@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::{
     authentication::{Accepted, Authenticator, Presented, presented},
     credential::{self, Credential, Demand},
-    login::Login,
+    identity::Identity,
+    login::{Choice, Login, Standing},
     organisation::place::{self, Place},
     policy::{Authentication, Decision, Permit, Policy, Rights},
     refusal::{Reason, Refusal},
@@ -29,6 +30,10 @@ use crate::{
 pub struct State {
     /// What every head is held against.
     pub rules: Rules,
+    /// The host of the public origin.
+    pub public_host: Box<str>,
+    /// The public origin without its scheme, which is what upstreams see as Host.
+    pub public_authority: Box<str>,
     /// What is reachable.
     pub routes: RouteTable<Target>,
     /// Every upstream.
@@ -48,7 +53,7 @@ pub struct State {
 /// Browser sessions.
 pub struct Sessions {
     /// Their cookies.
-    pub jar: Jar,
+    pub jar: Arc<Jar>,
     /// Without a request for this long, a session ends.
     pub idle: Duration,
     /// So long after its login, a session ends.
@@ -125,7 +130,7 @@ impl State {
         let caller = self.authenticate(target, headers, now).await?;
         cookies.extend(caller.cookies);
         if let Authentication::Authenticated(identity) = &caller.authentication {
-            facts.identity = Some(Arc::clone(identity));
+            facts.caller(identity);
         }
         let named = place::read(&target.places, request.query(), headers, |name| {
             found.parameter(name)
@@ -158,6 +163,36 @@ impl State {
             credential,
             session_id: caller.session_id,
         })))
+    }
+
+    /// What a user is told about their own rights.
+    #[must_use]
+    pub fn standing(&self, identity: &Identity) -> Standing {
+        let Some(map) = &self.roles else { return Standing::default() };
+        let theirs = map.organisations_of(&identity.roles);
+        let active = match (identity.organisation, &*theirs) {
+            (Some(active), _) => Some(active),
+            (None, [only]) => Some(*only),
+            (None, _) => None,
+        };
+        let held = active.and_then(|active| map.permissions(&identity.roles, active));
+        let names = held.iter().flat_map(|held| held.iter());
+        Standing {
+            permissions: names.map(|permission| permission.as_str().to_owned()).collect(),
+            organisations: theirs
+                .into_iter()
+                .map(|id| Choice {
+                    id,
+                    name: map.name(id).map(|name| name.to_string()).unwrap_or_default(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The `Host` that an upstream sees for a request to one of our hosts.
+    #[must_use]
+    pub fn host_for_upstream<'a>(&'a self, host: &'a str) -> &'a str {
+        if host == &*self.public_host { &self.public_authority } else { host }
     }
 
     /// Where permissions are known.

@@ -16,7 +16,7 @@ use super::RequestCx;
 use crate::{
     admission::State,
     answer::Answer,
-    login::LoginRequest,
+    login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
     request::TrustedRequest,
     telemetry::record::Verdict,
@@ -38,30 +38,26 @@ pub(super) async fn own_endpoint(
         cx.record.facts.decision = Some(Verdict::Own);
         return jwks(request, issuer.jwks_document()).map(Some);
     }
-    let Some(sessions) = state.sessions.as_ref().filter(|own| own.login.owns(request.path())) else {
-        return Ok(None);
-    };
+    let own = state.sessions.as_ref().filter(|sessions| sessions.login.owns(request.path()));
+    let Some(sessions) = own else { return Ok(None) };
     cx.record.facts.route = Some(sessions.login.prefix().into());
     cx.record.facts.decision = Some(Verdict::Own);
     let body = small_body(session, OWN_BODY).await?;
-    let standing = |identity: &_| state.standing(identity);
     let asked = LoginRequest {
         method: &request.method,
         path: request.path(),
         query: request.query(),
         headers: &session.req_header().headers,
-        body,
-        navigation: request.navigation,
-        takes_html: request.takes_html,
-        standing: &standing,
+        body: &body,
+        is_navigation: request.navigation,
+        request_id: &request.request_id,
     };
-    let outcome = sessions.login.step(&asked, now).await?;
+    let outcome = sessions.login.step(&asked, &|identity| state.standing(identity), now).await;
     let facts = &mut cx.record.facts;
-    facts.event = outcome.event;
-    facts.identity = outcome.identity;
+    facts.event = outcome.event.map(Event::word);
+    facts.subject = outcome.subject;
     facts.reason = outcome.reason;
-    facts.detail = outcome.detail;
-    Ok(Some(outcome.answer))
+    outcome.answer.map(Some)
 }
 
 /// Sends a navigation to the provider.
@@ -74,7 +70,9 @@ pub(super) async fn start_login(
     let sessions = state.sessions.as_ref().ok_or_else(|| {
         Refusal::new(Reason::CredentialMissing, "no browser login is configured")
     })?;
-    sessions.login.start(request.target(), &session.req_header().headers, now).await
+    let fields = session.req_header().headers.get_all(header::COOKIE);
+    let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
+    sessions.login.start(request.target(), &cookies, now).await
 }
 
 /// Refuses a body that says beforehand that it is too large, before any of it is read.

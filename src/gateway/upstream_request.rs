@@ -40,7 +40,8 @@ pub(super) fn finish(
         value.set_sensitive(true);
         out.insert_header(header::AUTHORIZATION, value)?;
     }
-    out.insert_header(header::HOST, &*request.host)?;
+    let host = state.host_for_upstream(&request.host);
+    out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
     out.insert_header("traceparent", &*trace)?;
     if let Some(id) = &grant.session_id {
@@ -50,7 +51,7 @@ pub(super) fn finish(
         out.insert_header("X-Forwarded-For", client.to_string())?;
     }
     out.insert_header("X-Forwarded-Proto", if request.https { "https" } else { "http" })?;
-    out.insert_header("X-Forwarded-Host", &*request.host)
+    out.insert_header("X-Forwarded-Host", host)
 }
 
 /// Our cookies out, the others as they were, in one line (HTTP/2 may bring several).

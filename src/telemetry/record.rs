@@ -57,8 +57,14 @@ pub struct Facts {
     pub route: Option<Arc<str>>,
     /// The upstream's name.
     pub upstream: Option<Arc<str>>,
+    /// What proved who asked.
+    pub proof: Option<Proof>,
+    /// Who vouched for them.
+    pub issuer: Option<Arc<str>>,
     /// Who asked.
-    pub identity: Option<Arc<Identity>>,
+    pub subject: Option<Arc<str>>,
+    /// Who acts for them.
+    pub actor: Option<Arc<str>>,
     /// For which organisation.
     pub organisation: Option<Organisation>,
     /// What was decided.
@@ -77,7 +83,17 @@ pub struct Facts {
     pub bytes: usize,
 }
 
-/// The three outcomes of a decision.
+impl Facts {
+    /// Notes who asked.
+    pub fn caller(&mut self, identity: &Identity) {
+        self.proof = Some(identity.proof);
+        self.issuer = Some(Arc::clone(&identity.issuer));
+        self.subject = Some(Arc::clone(&identity.subject));
+        self.actor.clone_from(&identity.actor);
+    }
+}
+
+/// The outcomes of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Forwarded.
@@ -144,7 +160,6 @@ impl Record {
 
     fn line(&self, kind: &'static str, seconds: f64) -> Vec<u8> {
         let facts = &self.facts;
-        let identity = facts.identity.as_deref();
         let line = Line {
             time: jiff::Timestamp::now(),
             kind,
@@ -155,10 +170,10 @@ impl Record {
             path: &facts.path,
             route: facts.route.as_deref(),
             upstream: facts.upstream.as_deref(),
-            proof: identity.map(|identity| proof(identity.proof)),
-            issuer: identity.map(|identity| &*identity.issuer),
-            subject: identity.map(|identity| &*identity.subject),
-            actor: identity.and_then(|identity| identity.actor.as_deref()),
+            proof: facts.proof.map(proof),
+            issuer: facts.issuer.as_deref(),
+            subject: facts.subject.as_deref(),
+            actor: facts.actor.as_deref(),
             organisation: facts.organisation,
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
