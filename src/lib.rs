@@ -3,7 +3,10 @@
 pub mod answer;
 pub mod http_client;
 pub mod identity;
+pub mod login;
+pub mod oidc;
 pub mod organisation;
 pub mod permission;
 pub mod refusal;
+pub mod session;
 pub mod time;
