@@ -9,6 +9,8 @@ mod routes;
 mod token_service;
 mod upstreams;
 
+pub(crate) use self::upstreams::{certificates, private_key};
+
 use std::sync::Arc;
 
 use reqwest::Client;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 use jsonwebtoken::Algorithm;
 use reqwest::{StatusCode, header};
 use tokio::{
@@ -64,9 +65,22 @@ impl KeySource {
     }
 }
 
-/// The key set at one URL.
+/// Where a key set is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// At this URL.
+    Fixed(Url),
+    /// Where the issuer's discovery document says (OpenID Connect Discovery 1.0, section 4). It is
+    /// asked before each fetch, since a provider may move its keys.
+    Discovered {
+        /// Issuer identifier; the document has to name the same, byte for byte.
+        issuer: String,
+    },
+}
+
+/// The key set of one issuer.
 pub struct Jwks {
-    url: Url,
+    place: Place,
     algorithms: Vec<Algorithm>,
     client: reqwest::Client,
     refresh: Duration,
@@ -98,6 +112,9 @@ pub enum FetchError {
     /// The answer is larger than [`MAX_DOCUMENT`] or broke off.
     #[error("the key set cannot be read: {0}")]
     Body(BodyError),
+    /// The discovery document is of no use; says why.
+    #[error("the discovery document {0}")]
+    Discovery(&'static str),
     /// The answer is no key set of use.
     #[error(transparent)]
     KeySet(#[from] KeySetError),
@@ -109,13 +126,13 @@ impl Jwks {
     /// background fetches.
     #[must_use]
     pub fn new(
-        url: Url,
+        place: Place,
         algorithms: Vec<Algorithm>,
         client: reqwest::Client,
         refresh: Duration,
     ) -> Self {
         Self {
-            url,
+            place,
             algorithms,
             client,
             refresh,
@@ -214,21 +231,50 @@ impl Jwks {
     }
 
     async fn document(&self) -> Result<KeySet, FetchError> {
+        let url = match &self.place {
+            Place::Fixed(url) => url.clone(),
+            Place::Discovered { issuer } => self.discover(issuer).await?,
+        };
+        let body = self.read(url, "application/jwk-set+json, application/json").await?;
+        Ok(KeySet::parse(&body, &self.algorithms)?)
+    }
+
+    async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            issuer: String,
+            jwks_uri: Url,
+        }
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|_| FetchError::Discovery("has no URL"))?;
+        let secure = url.scheme() == "https";
+        let body = self.read(url, "application/json").await?;
+        let document: Document = serde_json::from_slice(&body)
+            .map_err(|_| FetchError::Discovery("lacks issuer or jwks_uri"))?;
+        if document.issuer != issuer {
+            return Err(FetchError::Discovery("names another issuer"));
+        }
+        if secure && document.jwks_uri.scheme() != "https" {
+            return Err(FetchError::Discovery("of an https issuer names keys without https"));
+        }
+        Ok(document.jwks_uri)
+    }
+
+    async fn read(&self, url: Url, accept: &'static str) -> Result<Bytes, FetchError> {
         let response = self
             .client
-            .get(self.url.clone())
-            .header(header::ACCEPT, "application/jwk-set+json, application/json")
+            .get(url)
+            .header(header::ACCEPT, accept)
             .send()
             .await
             .map_err(|error| FetchError::Unreachable(error.without_url()))?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        let body = read_body(response, MAX_DOCUMENT).await.map_err(|error| match error {
+        read_body(response, MAX_DOCUMENT).await.map_err(|error| match error {
             BodyError::Broken(cause) => FetchError::Body(BodyError::Broken(cause.without_url())),
             too_large @ BodyError::TooLarge(_) => FetchError::Body(too_large),
-        })?;
-        Ok(KeySet::parse(&body, &self.algorithms)?)
+        })
     }
 
     /// Keeps the old set when nothing changed, and with it whatever is cached under its name.
@@ -242,8 +288,12 @@ impl Jwks {
     }
 
     /// For the log: path and query of a URL may be secret.
-    fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+    fn host(&self) -> String {
+        let url = match &self.place {
+            Place::Fixed(url) => Some(url.clone()),
+            Place::Discovered { issuer } => Url::parse(issuer).ok(),
+        };
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 

@@ -219,6 +219,12 @@ impl Login {
         self.endpoint(path).is_some()
     }
 
+    /// The path that the endpoints are under.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Answers a request for a path that is [owned](Self::owns).
     pub async fn step(
         &self,

@@ -116,6 +116,12 @@ impl Jar {
         })
     }
 
+    /// Whether a cookie of this name is ours.
+    #[must_use]
+    pub fn owns(&self, name: &[u8]) -> bool {
+        !matches!(self.kind(name), Kind::Other)
+    }
+
     /// Picks our cookies out of a request's `Cookie` fields (HTTP/2 may send several).
     ///
     /// # Errors
