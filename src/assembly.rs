@@ -13,7 +13,12 @@ pub(crate) use self::upstreams::{certificates, private_key};
 
 use std::sync::Arc;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use reqwest::Client;
+use url::Url;
 
 use crate::{
     admission::{Sessions, State},
@@ -27,7 +32,6 @@ use crate::{
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
-    sts::Sts,
 };
 
 /// A configuration's parts, and what has to run in the background for them.
@@ -134,8 +138,7 @@ fn sessions(
     defects: &mut Defects,
 ) -> Option<Sessions> {
     let (settings, provider) = (config.session.as_ref()?, provider?);
-    let keys: Vec<[u8; 32]> =
-        settings.keys.iter().filter_map(|key| config::session_key(key)).collect();
+    let keys = settings.keys.iter().filter_map(|key| session_key(key.expose())).collect();
     let ring = defects.take("session.keys", KeyRing::new(keys))?;
     let cookies = cookie::Settings {
         name: settings.cookie.clone(),
@@ -156,7 +159,7 @@ fn sessions(
         })
     });
     let login = login::Settings {
-        public_url: config.public_url.url().clone(),
+        public_url: public_url(config, defects)?,
         prefix: settings.prefix.clone(),
         idle: settings.idle_timeout,
         absolute: settings.absolute_timeout,
@@ -169,6 +172,19 @@ fn sessions(
         absolute: settings.absolute_timeout,
         login: defects.take("session", login)?,
     })
+}
+
+/// The configuration's own checks have seen to it that every key is one.
+fn session_key(text: &str) -> Option<[u8; 32]> {
+    let indifferent =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    [alphabet::STANDARD, alphabet::URL_SAFE].iter().find_map(|alphabet| {
+        GeneralPurpose::new(alphabet, indifferent).decode(text).ok()?.try_into().ok()
+    })
+}
+
+fn public_url(config: &Config, defects: &mut Defects) -> Option<Url> {
+    defects.take("public_url", Url::parse(config.public_url.as_str()))
 }
 
 /// A client for one outside service, with its private CA.

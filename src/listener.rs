@@ -17,7 +17,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
-    listeners::tls::TlsSettings,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
         configuration::ServerConf,
@@ -33,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::Admin;
 use crate::{
     assembly::Assembly,
-    config::{self, Config},
+    config::Config,
     gateway::Gateway,
     jwks::Jwks,
     oidc::Provider,
@@ -115,7 +114,7 @@ pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Resu
                     key_path: format!("listeners[{at}].tls"),
                     message,
                 })?;
-                proxy.add_tls_with_settings(&address, None, TlsSettings::from(settings));
+                proxy.add_tls_with_settings(&address, None, settings);
             }
         }
     }

@@ -19,9 +19,9 @@ use pingora::{
     prelude::HttpPeer,
     protocols::l4::socket::SocketAddr as PeerAddress,
     upstreams::peer::PeerOptions,
+    protocols::tls::CaType,
     utils::tls::CertKey,
 };
-use pingora::tls::CaType;
 
 use crate::{
     credential::Demand,

@@ -48,6 +48,7 @@ pub(super) fn provider(
     let (iam, session) = (config.iam.as_ref()?, config.session.as_ref()?);
     let client = iam.client.as_ref()?;
     let callback = format!("{}/callback", session.prefix);
+    let callback = super::public_url(config, defects)?.join(&callback);
     let settings = oidc::Settings {
         issuer: iam.issuer.as_str().to_owned(),
         client_id: client.id.clone(),
@@ -61,7 +62,7 @@ pub(super) fn provider(
         },
         scopes: client.scopes.clone(),
         resource: client.resource.clone(),
-        redirect_uri: defects.take("session.prefix", config.public_url.url().join(&callback))?,
+        redirect_uri: defects.take("session.prefix", callback)?,
         algorithms: algorithms(&iam.algorithms),
         leeway: iam.leeway,
     };

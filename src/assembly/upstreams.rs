@@ -101,7 +101,7 @@ pub(crate) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String>
 }
 
 fn wrap(der: Vec<u8>) -> Option<WrappedX509> {
-    // Pingora's own parser panics on what is no certificate, so it is tried first.
-    pingora::tls::parse_x509(&der).ok()?;
+    // Pingora's own parser panics on what is no certificate, so rustls reads it first.
+    rustls::RootCertStore::empty().add(der.clone().into()).ok()?;
     Some(WrappedX509::new(der, pingora::utils::tls::parse_x509))
 }

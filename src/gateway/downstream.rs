@@ -233,7 +233,7 @@ fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
         .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.body = document;
     for (name, value) in &mut answer.headers {
-        if name == header::CACHE_CONTROL {
+        if *name == header::CACHE_CONTROL {
             *value = HeaderValue::from_static("public, max-age=60");
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use pingora::listeners::tls::TlsSettings;
 use rustls::{
-    ServerConfig,
     crypto::aws_lc_rs::sign::any_supported_type,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -18,20 +18,17 @@ use crate::{
 ///
 /// # Errors
 /// When certificate and key cannot be read or do not belong together.
-pub(super) fn settings(files: &ListenerTls) -> Result<Arc<ServerConfig>, String> {
+pub(super) fn settings(files: &ListenerTls) -> Result<TlsSettings, String> {
     let chain = certificates(&files.certificate)?;
     let key = private_key(&files.key)?;
     let key = any_supported_type(&key).map_err(|error| format!("the key: {error}"))?;
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|_| "certificate and key do not belong together".to_owned())?;
-    let mut config = ServerConfig::builder_with_protocol_versions(&[
-        &rustls::version::TLS13,
-        &rustls::version::TLS12,
-    ])
-    .with_no_client_auth()
-    .with_cert_resolver(Arc::new(Certificate(Arc::new(certified))));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    // Pingora sets TLS 1.2 and 1.3 by itself and would panic on a bad file, so it gets none.
+    let mut settings = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
+    settings.set_cert_resolver(Arc::new(Certificate(Arc::new(certified))));
+    settings.enable_h2();
+    Ok(settings)
 }
 
 /// One certificate for every name.
