@@ -42,7 +42,7 @@ pub(super) async fn step(
     };
     Ok(match completed {
         Ok((session, lines)) => {
-            let answer = with_cookies(arrive(login, &pending.return_to), lines.into_iter());
+            let answer = with_cookies(arrive(login, &pending.return_to), lines);
             let answer = with_cookies(answer, end);
             Outcome::about(&session, answer, Some(Event::LoginCompleted))
         }
