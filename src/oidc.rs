@@ -252,7 +252,9 @@ impl Provider {
         let Some(current) = self.current.load_full() else {
             return self.discover_since(None).await;
         };
-        if current.at.elapsed() > REFRESH && self.remembered_failure().is_none() {
+        let renew = current.at.elapsed() > REFRESH && self.remembered_failure().is_none();
+        // Whoever holds the lock is at it already.
+        if renew && self.discovery.try_lock().is_ok() {
             let provider = Arc::clone(self);
             let known = current.at;
             tokio::spawn(async move {

@@ -16,7 +16,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// Who is logged in, as JSON. Reading this is no activity, so a page may poll it and still see its session end.
+/// Who is logged in, as JSON. Reading this is no activity, so a page may poll it and still see
+/// its session end.
 pub(super) fn show(
     login: &Login,
     request: &LoginRequest<'_>,

@@ -385,6 +385,17 @@ async fn r12_tokens_about_two_subjects_are_refused() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_over_already_makes_no_loop() {
+    let (site, mut browser) = (Site::new().await, Browser::default());
+    let callback = site.depart(&mut browser, "/").await;
+    site.fake.with(|script| script.access_token = Box::new(|claims| claims["exp"] = NOW.into()));
+    let outcome = site.ask(&mut browser, get(&callback)).await;
+    assert_eq!(outcome.reason, Some(Reason::CredentialExpired));
+    assert_eq!(outcome.answer.unwrap().status, StatusCode::UNAUTHORIZED);
+    assert!(site.session(&browser).is_none());
+}
+
+#[tokio::test]
 async fn r15_tokens_too_large_for_cookies_are_a_failed_login() {
     let (site, mut browser) = (Site::new().await, Browser::default());
     let callback = site.depart(&mut browser, "/").await;

@@ -35,7 +35,9 @@ pub(super) async fn discover(
     }
     let names_itself =
         metadata.additional_metadata().authorization_response_iss_parameter_supported;
-    let secret = settings.client_secret.as_ref();
+    // A public client shows no secret, also when one is configured.
+    let confidential = settings.authentication != Authentication::None;
+    let secret = settings.client_secret.as_ref().filter(|_| confidential);
     let client = CoreClient::from_provider_metadata(
         metadata,
         ClientId::new(settings.client_id.clone()),

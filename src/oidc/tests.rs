@@ -95,8 +95,8 @@ async fn a_whole_login() {
 #[tokio::test]
 async fn a_public_client_sends_its_id_and_no_secret() {
     let fake = Fake::start().await;
-    let settings =
-        Settings { client_secret: None, authentication: Authentication::None, ..fake.settings() };
+    let settings = Settings { authentication: Authentication::None, ..fake.settings() };
+    assert!(settings.client_secret.is_some());
     login(&fake, &provider(settings)).await.unwrap();
     let seen = fake.seen.lock().unwrap();
     let (authorization, form) = &seen.exchanges[0];
