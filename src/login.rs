@@ -14,21 +14,22 @@
 
 mod callback;
 mod flow;
+mod logout;
 mod return_to;
+mod session_info;
 #[cfg(test)]
 mod tests;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
 use url::{Url, form_urlencoded};
 
 use crate::{
-    answer::{Answer, escape},
+    answer::Answer,
     identity::Identity,
     oidc::Provider,
     organisation::Organisation,
@@ -236,10 +237,12 @@ impl Login {
         let step = match (endpoint, request.method.as_str()) {
             ("login", "GET") => self.log_in(request, now).await,
             ("callback", "GET") => callback::step(self, request, standing, now).await,
-            ("logout", "GET") => Ok(self.logout_page()),
-            ("logout", "POST") => self.log_out(request),
-            ("session", "GET") => self.show_session(request, standing, now),
-            ("organisation", "POST") => self.choose_organisation(request, standing, now),
+            ("logout", "GET") => Ok(logout::page(self)),
+            ("logout", "POST") => logout::step(self, request),
+            ("session", "GET") => session_info::show(self, request, standing, now),
+            ("organisation", "POST") => {
+                session_info::choose_organisation(self, request, standing, now)
+            }
             ("login" | "callback" | "session", _) => Err(method_not_allowed("GET")),
             ("logout", _) => Err(method_not_allowed("GET, POST")),
             ("organisation", _) => Err(method_not_allowed("POST")),
@@ -289,97 +292,6 @@ impl Login {
         Ok(Outcome { event: Some(Event::LoginStarted), ..Outcome::answered(answer) })
     }
 
-    fn logout_page(&self) -> Outcome {
-        let action = escape(&format!("{}/logout", self.prefix));
-        let form =
-            format!("<form method=\"post\" action=\"{action}\"><button>Log out</button></form>");
-        let mut page =
-            Answer::page(StatusCode::OK, "Log out", "This ends your session here.", &form);
-        // Under `no-referrer` browsers post a form with `Origin: null`, which we refuse.
-        page.headers.retain(|(name, _)| name != header::REFERRER_POLICY);
-        let policy = HeaderValue::from_static("same-origin");
-        Outcome::answered(page.with(header::REFERRER_POLICY, policy))
-    }
-
-    /// Ends the session in the browser, also one that cannot be read.
-    fn log_out(&self, request: &LoginRequest<'_>) -> Result<Outcome, Refusal> {
-        self.demand_same_origin(request.headers)?;
-        let cookies = self.jar.read(request.cookie_fields()).unwrap_or_default();
-        let answer = with_cookies(Answer::see_other(self.after_logout.clone()), self.jar.clear());
-        Ok(match self.jar.open(&cookies) {
-            Opened::Session(session) => Outcome::about(&session, answer, Some(Event::Logout)),
-            Opened::NotPresented | Opened::Failed(_) => Outcome::answered(answer),
-        })
-    }
-
-    /// Reading this is no activity, so a page may poll it and still see its session end.
-    fn show_session(
-        &self,
-        request: &LoginRequest<'_>,
-        standing: StandingOf<'_>,
-        now: Timestamp,
-    ) -> Result<Outcome, Refusal> {
-        let cookies = self.jar.read(request.cookie_fields())?;
-        let session = match self.current(&cookies, now) {
-            Ok(session) => session,
-            Err(refusal) => return Ok(self.no_session(&refusal, request)),
-        };
-        let standing = standing(&session.identity());
-        let document = json!({
-            "subject": &*session.subject,
-            "name": session.name,
-            "organisation": session.organisation,
-            "organisations": standing.organisations,
-            "permissions": standing.permissions,
-            "expires": rfc3339(session.ends.min(session.token_expires)),
-            "idle_expires": rfc3339(session.last_seen + self.idle),
-        });
-        let answer = Answer::json(StatusCode::OK, "application/json", &document);
-        Ok(Outcome::about(&session, answer, None))
-    }
-
-    /// The refusal's document, and where to log in.
-    fn no_session(&self, refusal: &Refusal, request: &LoginRequest<'_>) -> Outcome {
-        let mut answer = Answer::refusal(refusal, request.request_id, false);
-        let document = json!({
-            "status": refusal.reason.status(),
-            "title": refusal.reason.title(),
-            "reason": refusal.reason.word(),
-            "request_id": request.request_id,
-            "login": format!("{}{}/login", self.origin, self.prefix),
-        });
-        answer.body = document.to_string().into();
-        Outcome { reason: Some(refusal.reason), ..Outcome::answered(answer) }
-    }
-
-    fn choose_organisation(
-        &self,
-        request: &LoginRequest<'_>,
-        standing: StandingOf<'_>,
-        now: Timestamp,
-    ) -> Result<Outcome, Refusal> {
-        self.demand_same_origin(request.headers)?;
-        let cookies = self.jar.read(request.cookie_fields())?;
-        let session = self.current(&cookies, now)?;
-        if request.body.len() > LARGEST_BODY {
-            return Err(Refusal::new(Reason::BodyTooLarge, "an organisation's name is short"));
-        }
-        let wanted: ChooseOrganisation = serde_json::from_slice(request.body).map_err(|_| {
-            Refusal::new(Reason::MalformedRequest, "the body is not {\"organisation\": UUID}")
-        })?;
-        let wanted = Organisation::parse(&wanted.organisation)
-            .ok_or_else(|| Refusal::new(Reason::OrganisationInvalid, "not a UUID"))?;
-        let choices = standing(&session.identity()).organisations;
-        if !choices.iter().any(|choice| choice.id == wanted) {
-            let detail = format!("{} may not act in {wanted}", session.subject);
-            return Err(Refusal::new(Reason::OrganisationMismatch, detail));
-        }
-        let session = Session { organisation: Some(wanted), ..session.seen(now) };
-        let lines = self.jar.save(&session, &cookies, now).map_err(unsaved)?;
-        let answer = with_cookies(Answer::empty(StatusCode::NO_CONTENT), lines);
-        Ok(Outcome::about(&session, answer, Some(Event::OrganisationChosen)))
-    }
-
     /// The request's session, if it still counts.
     fn current(&self, cookies: &Cookies<'_>, now: Timestamp) -> Result<Session, Refusal> {
         let session = match self.jar.open(cookies) {
@@ -394,19 +306,6 @@ impl Login {
             State::Expired(limit) => {
                 Err(Refusal::new(Reason::SessionExpired, format!("its {limit:?} limit is over")))
             }
-        }
-    }
-
-    /// `Origin` must be ours; a browser that sends none must say that the request is
-    /// `same-origin` (Fetch Metadata).
-    fn demand_same_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let only = |name: &str, wanted: &str| {
-            let mut values = headers.get_all(name).iter();
-            (values.next().map(|value| value == wanted), values.next().is_none())
-        };
-        match (only("origin", &self.origin), only("sec-fetch-site", "same-origin")) {
-            ((Some(true), true), _) | ((None, _), (Some(true), true)) => Ok(()),
-            _ => Err(Refusal::new(Reason::OriginMismatch, "not a request of our own pages")),
         }
     }
 
@@ -444,12 +343,6 @@ impl Outcome {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChooseOrganisation {
-    organisation: String,
-}
-
 fn with_cookies(answer: Answer, lines: impl IntoIterator<Item = HeaderValue>) -> Answer {
     lines.into_iter().fold(answer, |answer, line| answer.with(header::SET_COOKIE, line))
 }
@@ -463,11 +356,3 @@ fn method_not_allowed(allow: &str) -> Refusal {
 fn unsaved(error: crate::session::cookie::SaveError) -> Refusal {
     Refusal::new(Reason::CredentialInvalid, error.to_string())
 }
-
-/// `null` for a time that no calendar has.
-fn rfc3339(time: Timestamp) -> Option<String> {
-    let seconds = i64::try_from(time.0).ok()?;
-    jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
-}
-
-const LARGEST_BODY: usize = 1_024;

@@ -5,9 +5,11 @@
 //! browser with, and takes the code that comes back for [`Tokens`] whose ID token was verified.
 //! Access tokens are not judged here; `bearer` does that.
 
+mod discovery;
 #[cfg(test)]
 pub(crate) mod fake;
 mod id_token;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -18,81 +20,27 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::Algorithm;
 use openidconnect::{
-    AdditionalProviderMetadata, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, Scope,
-    StandardErrorResponse, TokenResponse,
+    AuthorizationCode, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
+    PkceCodeVerifier, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
     core::{
-        CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient,
-        CoreClientAuthMethod, CoreErrorResponseType, CoreGrantType, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
-        CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+        CoreAuthenticationFlow, CoreErrorResponseType, CoreJwsSigningAlgorithm, CoreTokenResponse,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-use self::transport::{Failure, Transport};
+use self::{
+    discovery::Discovered,
+    transport::{Failure, Transport},
+};
 use crate::{
     refusal::{Reason, Refusal},
     time::Timestamp,
 };
 
-/// How the provider is found and who we are to it.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The issuer, compared byte for byte with what the provider says of itself. A string
-    /// because a parsed URL adds a final `/` to a bare origin.
-    pub issuer: String,
-    /// Our client there.
-    pub client_id: String,
-    /// Its secret; `None` for a public client.
-    pub client_secret: Option<SecretString>,
-    /// How the secret is shown to the token endpoint.
-    pub authentication: Authentication,
-    /// Scopes to ask for; `openid` is always among them.
-    pub scopes: Vec<String>,
-    /// The resource that the access token is for (RFC 8707).
-    pub resource: Option<String>,
-    /// Our callback as the provider has it registered.
-    pub redirect_uri: Url,
-    /// What ID tokens may be signed with; asymmetric ones only.
-    pub algorithms: Vec<Algorithm>,
-    /// How far the provider's clock may be from ours.
-    pub leeway: Duration,
-}
-
-/// How the client's secret is shown (OpenID Connect Core 1.0, section 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    /// In the `Authorization` header.
-    Basic,
-    /// In the body.
-    Post,
-    /// Not at all: a public client.
-    None,
-}
-
-/// [`Settings`] that could not work or would not be safe.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// No URL, or neither HTTP nor HTTPS.
-    #[error("the issuer is not an http or https URL")]
-    Issuer,
-    /// `HS*` makes every holder of the client's secret an issuer.
-    #[error("{0:?} cannot be used for ID tokens: list asymmetric algorithms")]
-    Algorithm(Algorithm),
-    /// Nothing could be verified.
-    #[error("no algorithm is allowed for ID tokens")]
-    NoAlgorithm,
-    /// Basic and post need a secret.
-    #[error("this client authentication needs a client secret")]
-    NoSecret,
-}
+pub use self::settings::{Authentication, Settings, SettingsError};
 
 /// Why the provider did not serve us.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,20 +117,9 @@ impl Provider {
     /// # Errors
     /// See [`SettingsError`].
     pub fn new(settings: Settings, http: reqwest::Client) -> Result<Self, SettingsError> {
-        let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(|_| SettingsError::Issuer)?;
-        let scheme = issuer.url().scheme();
-        if !matches!(scheme, "https" | "http") {
-            return Err(SettingsError::Issuer);
-        }
-        let transport = Transport::new(http, scheme == "https");
-        if settings.algorithms.is_empty() {
-            return Err(SettingsError::NoAlgorithm);
-        }
-        let algorithms =
-            settings.algorithms.iter().copied().map(asymmetric).collect::<Result<_, _>>()?;
-        if settings.authentication != Authentication::None && settings.client_secret.is_none() {
-            return Err(SettingsError::NoSecret);
-        }
+        let issuer = settings.issuer()?;
+        let algorithms = settings.algorithms()?;
+        let transport = Transport::new(http, issuer.url().scheme() == "https");
         Ok(Self {
             settings,
             issuer,
@@ -315,7 +252,9 @@ impl Provider {
         let Some(current) = self.current.load_full() else {
             return self.discover_since(None).await;
         };
-        if current.at.elapsed() > REFRESH && self.remembered_failure().is_none() {
+        let renew = current.at.elapsed() > REFRESH && self.remembered_failure().is_none();
+        // Whoever holds the lock is at it already.
+        if renew && self.discovery.try_lock().is_ok() {
             let provider = Arc::clone(self);
             let known = current.at;
             tokio::spawn(async move {
@@ -349,7 +288,7 @@ impl Provider {
         if let Some(error) = self.remembered_failure() {
             return Err(error);
         }
-        match self.discover().await {
+        match discovery::discover(&self.transport, self.issuer.clone(), &self.settings).await {
             Ok(discovered) => {
                 let discovered = Arc::new(discovered);
                 self.current.store(Some(Arc::clone(&discovered)));
@@ -370,88 +309,6 @@ impl Provider {
             .filter(|(at, _)| at.elapsed() < FAILURE_REMEMBERED)
             .map(|(_, error)| error.clone())
     }
-
-    async fn discover(&self) -> Result<Discovered, Error> {
-        let http = self.transport.client();
-        let metadata = Metadata::discover_async(self.issuer.clone(), &http)
-            .await
-            .map_err(|error| Error::Unavailable(transport::discovery_word(&error)))?;
-        let authorization = metadata.authorization_endpoint().url();
-        if !self.transport.accepts(authorization.scheme()) {
-            return Err(Error::Unavailable("its authorization endpoint is not https"));
-        }
-        let names_itself =
-            metadata.additional_metadata().authorization_response_iss_parameter_supported;
-        let secret = self.settings.client_secret.as_ref();
-        let client = CoreClient::from_provider_metadata(
-            metadata,
-            ClientId::new(self.settings.client_id.clone()),
-            secret.map(|secret| ClientSecret::new(secret.expose_secret().to_owned())),
-        )
-        .set_redirect_uri(RedirectUrl::from_url(self.settings.redirect_uri.clone()))
-        .set_auth_type(match self.settings.authentication {
-            Authentication::Basic => AuthType::BasicAuth,
-            // Without a secret the body carries the client's id alone.
-            Authentication::Post | Authentication::None => AuthType::RequestBody,
-        });
-        Ok(Discovered { client, names_itself, at: Instant::now() })
-    }
-}
-
-struct Discovered {
-    client: Client,
-    /// `authorization_response_iss_parameter_supported`.
-    names_itself: bool,
-    at: Instant,
-}
-
-type Client = CoreClient<
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointMaybeSet,
-    EndpointMaybeSet,
->;
-
-type Metadata = ProviderMetadata<
-    AlsoAdvertised,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
-
-/// What we read of the metadata beyond OpenID Connect Discovery.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct AlsoAdvertised {
-    /// RFC 9207, section 3.
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-impl AdditionalProviderMetadata for AlsoAdvertised {}
-
-fn asymmetric(algorithm: Algorithm) -> Result<CoreJwsSigningAlgorithm, SettingsError> {
-    Ok(match algorithm {
-        Algorithm::EdDSA => CoreJwsSigningAlgorithm::EdDsa,
-        Algorithm::ES256 => CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-        Algorithm::ES384 => CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-        Algorithm::RS256 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-        Algorithm::RS384 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-        Algorithm::RS512 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-        Algorithm::PS256 => CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-        Algorithm::PS384 => CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-        Algorithm::PS512 => CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-        other => return Err(SettingsError::Algorithm(other)),
-    })
 }
 
 /// The answer itself may hold tokens, so nothing of it goes into the error.

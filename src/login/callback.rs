@@ -16,7 +16,7 @@ use crate::{
     identity::Identity,
     oidc::Tokens,
     refusal::{Reason, Refusal},
-    session::{Cookies, Grant, Session},
+    session::{Cookies, Grant, Session, State},
     time::Timestamp,
 };
 
@@ -42,7 +42,7 @@ pub(super) async fn step(
     };
     Ok(match completed {
         Ok((session, lines)) => {
-            let answer = with_cookies(arrive(login, &pending.return_to), lines.into_iter());
+            let answer = with_cookies(arrive(login, &pending.return_to), lines);
             let answer = with_cookies(answer, end);
             Outcome::about(&session, answer, Some(Event::LoginCompleted))
         }
@@ -191,6 +191,12 @@ fn establish(
     };
     let mut session = Session::begin(grant, now, login.absolute)
         .map_err(|error| Refusal::new(Reason::IamUnavailable, error.to_string()))?;
+    // The verifier has a leeway and a session has none: a session that is over at once would
+    // send the browser back to the provider, and round again.
+    if let State::Expired(limit) = session.check(now, login.idle, login.absolute) {
+        let detail = format!("the session would be over at once by its {limit:?} limit");
+        return Err(Refusal::new(Reason::CredentialExpired, detail));
+    }
     // Who may act in one organisation only has nothing to choose.
     if let [only] = organisations.as_slice() {
         session.organisation = Some(only.id);

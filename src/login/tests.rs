@@ -1,4 +1,5 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -380,6 +381,17 @@ async fn r12_tokens_about_two_subjects_are_refused() {
     });
     let outcome = site.ask(&mut browser, get(&callback)).await;
     assert_eq!(outcome.reason, Some(Reason::CredentialInvalid));
+    assert!(site.session(&browser).is_none());
+}
+
+#[tokio::test]
+async fn a_token_that_is_over_already_makes_no_loop() {
+    let (site, mut browser) = (Site::new().await, Browser::default());
+    let callback = site.depart(&mut browser, "/").await;
+    site.fake.with(|script| script.access_token = Box::new(|claims| claims["exp"] = NOW.into()));
+    let outcome = site.ask(&mut browser, get(&callback)).await;
+    assert_eq!(outcome.reason, Some(Reason::CredentialExpired));
+    assert_eq!(outcome.answer.unwrap().status, StatusCode::UNAUTHORIZED);
     assert!(site.session(&browser).is_none());
 }
 

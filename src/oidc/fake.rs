@@ -22,6 +22,7 @@ pub(crate) const NOW: u64 = 1_700_000_000;
 
 pub(crate) const SECRET: &str = "the client's secret, long enough for HS256";
 
+type Fields = Vec<(String, String)>;
 type Edit = Box<dyn Fn(&mut Value) + Send>;
 
 /// What the next answers are like.
@@ -50,7 +51,8 @@ pub(crate) enum Token {
 pub(crate) struct Seen {
     pub(crate) discoveries: usize,
     pub(crate) redirected: usize,
-    pub(crate) exchanges: Vec<(Option<String>, Vec<(String, String)>)>,
+    /// `Authorization` and form of each request to the token endpoint.
+    pub(crate) exchanges: Vec<(Option<String>, Fields)>,
 }
 
 pub(crate) struct Signing(Vec<u8>);
@@ -174,7 +176,7 @@ async fn jwks(State(fake): State<Arc<Fake>>) -> Json<Value> {
 async fn token(
     State(fake): State<Arc<Fake>>,
     headers: HeaderMap,
-    Form(form): Form<Vec<(String, String)>>,
+    Form(form): Form<Fields>,
 ) -> Response {
     let authorization =
         headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());

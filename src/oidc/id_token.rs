@@ -12,7 +12,7 @@ use openidconnect::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Client;
+use super::discovery::Client;
 use crate::time::Timestamp;
 
 /// What an ID token has to agree with.

@@ -179,8 +179,7 @@ impl Jar {
                 Opened::Failed("the session cookie's first piece is missing")
             }
             [None, ..] => Opened::NotPresented,
-            [Some(first), ref rest @ ..] => self
-                .join(first, rest)
+            [Some(first), ref rest @ ..] => join(first, rest)
                 .and_then(|sealed| self.unseal(&sealed))
                 .map_or_else(Opened::Failed, |session| Opened::Session(Box::new(session))),
         }
@@ -249,27 +248,6 @@ impl Jar {
     /// began, redirects included.
     pub(crate) fn withheld_after_redirect(&self) -> bool {
         self.same_site == SameSite::Strict
-    }
-
-    fn join(&self, first: &[u8], rest: &[Option<&[u8]>]) -> Result<Vec<u8>, &'static str> {
-        let [digit @ b'1'..=b'9', b'.', piece @ ..] = first else {
-            return Err("the session cookie has no count");
-        };
-        let more = usize::from(digit - b'1');
-        let Some(rest) = rest.get(..more) else {
-            return Err("the session cookie counts more pieces than there can be");
-        };
-        let mut joined = Vec::with_capacity(CHUNK * (more + 1));
-        for piece in std::iter::once(Some(piece)).chain(rest.iter().copied()) {
-            match piece {
-                None | Some([]) => return Err("a piece of the session cookie is missing"),
-                Some(piece) if piece.len() > CHUNK => {
-                    return Err("a piece of the session cookie is too large");
-                }
-                Some(piece) => joined.extend_from_slice(piece),
-            }
-        }
-        URL_SAFE_NO_PAD.decode(joined).map_err(|_| "the session cookie is not base64url")
     }
 
     fn unseal(&self, sealed: &[u8]) -> Result<Session, &'static str> {
@@ -355,6 +333,28 @@ enum Kind<'a> {
     Login(&'a str),
     /// In our name space and of no use: hidden from upstreams all the same.
     Ignored,
+}
+
+/// Puts a session's pieces together; every bound is checked before anything is copied.
+fn join(first: &[u8], rest: &[Option<&[u8]>]) -> Result<Vec<u8>, &'static str> {
+    let [digit @ b'1'..=b'9', b'.', piece @ ..] = first else {
+        return Err("the session cookie has no count");
+    };
+    let more = usize::from(digit - b'1');
+    let Some(rest) = rest.get(..more) else {
+        return Err("the session cookie counts more pieces than there can be");
+    };
+    let mut joined = Vec::with_capacity(CHUNK * (more + 1));
+    for piece in std::iter::once(Some(piece)).chain(rest.iter().copied()) {
+        match piece {
+            None | Some([]) => return Err("a piece of the session cookie is missing"),
+            Some(piece) if piece.len() > CHUNK => {
+                return Err("a piece of the session cookie is too large");
+            }
+            Some(piece) => joined.extend_from_slice(piece),
+        }
+    }
+    URL_SAFE_NO_PAD.decode(joined).map_err(|_| "the session cookie is not base64url")
 }
 
 /// The cookies of one field, without the blanks around them.
