@@ -1,3 +1,3 @@
 //! tmp
 mod stand_in;
-fn main(){}
+fn main() {}

@@ -162,7 +162,7 @@ impl Core {
         }
         let input = Input::read(operation, head, body, &parameters).map_err(invalid)?;
         if let (Access::AnyOf(named), Caller::Known(session)) = (&operation.access, &caller)
-            && !named.iter().any(|permission| session.permissions.contains(permission))
+            && !named.iter().any(|permission| session.permissions.contains(*permission))
         {
             return Err(StatusCode::FORBIDDEN.into_response());
         }

@@ -89,8 +89,7 @@ pub(crate) async fn serve_control(listener: TcpListener, recorder: Recorder) -> 
         recorder.clear();
         StatusCode::NO_CONTENT
     };
-    let router = Router::new()
-        .route("/_stand-in/requests", get(show).delete(forget))
-        .with_state(recorder);
+    let router =
+        Router::new().route("/_stand-in/requests", get(show).delete(forget)).with_state(recorder);
     axum::serve(listener, router).await
 }

@@ -115,11 +115,7 @@ impl Input {
     }
 }
 
-fn demand(
-    fields: &[Field],
-    place: &str,
-    present: impl Fn(&str) -> bool,
-) -> Result<(), InputError> {
+fn demand(fields: &[Field], place: &str, present: impl Fn(&str) -> bool) -> Result<(), InputError> {
     match fields.iter().find(|field| field.required && !present(field.name)) {
         Some(missing) => Err(invalid(place, missing.name)),
         None => Ok(()),

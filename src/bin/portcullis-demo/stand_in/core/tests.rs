@@ -104,8 +104,8 @@ impl Running {
         let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let jwks = format!("http://{}/", issuer.local_addr().unwrap());
         let document = json!({"keys": [key.jwk()]});
-        let router = axum::Router::new()
-            .fallback(move || std::future::ready(axum::Json(document.clone())));
+        let router =
+            axum::Router::new().fallback(move || std::future::ready(axum::Json(document.clone())));
         tokio::spawn(async { axum::serve(issuer, router).await });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -124,8 +124,7 @@ impl Running {
                 recorder: recorder.clone(),
             },
         ));
-        let running =
-            Self { url, key, recorder, client: client(Duration::from_secs(5)).unwrap() };
+        let running = Self { url, key, recorder, client: client(Duration::from_secs(5)).unwrap() };
         // Until the first key set is there, Core does not serve; the stand-in says 401.
         let token = running.token(&[], ACME);
         while running.call("GET", "/api/config/v1", Some(&token), None).await.0 == 401 {
