@@ -300,7 +300,7 @@ impl Jwks {
 /// How long to wait after the last of `failures` failures in a row, or after a success.
 fn pause(refresh: Duration, failures: u32, random: u8) -> Duration {
     match failures {
-        0 => refresh - refresh.mul_f64(0.2 * f64::from(random) / 255.0),
+        0 => refresh.mul_f64(1.0 - 0.2 * f64::from(random) / 255.0),
         1.. => Duration::from_secs(1 << (failures - 1).min(16)).min(LONGEST_RETRY).min(refresh),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn addressed(claims: &Map<String, Value>, rules: &Rules) -> Result<()
     if claims.get("iss").and_then(Value::as_str) != Some(&*rules.issuer) {
         return Err(Rejection::WrongIssuer);
     }
-    let meant = match claims.get("aud") {
+    let for_us = match claims.get("aud") {
         Some(Value::String(audience)) => *audience == rules.audience,
         Some(Value::Array(audiences)) => {
             audiences.iter().all(Value::is_string)
@@ -31,7 +31,7 @@ pub(super) fn addressed(claims: &Map<String, Value>, rules: &Rules) -> Result<()
         }
         _ => false,
     };
-    if meant { Ok(()) } else { Err(Rejection::WrongAudience) }
+    if for_us { Ok(()) } else { Err(Rejection::WrongAudience) }
 }
 
 /// The identity that verified claims prove.
@@ -64,12 +64,8 @@ pub(super) fn identity(
             identity.actor = actor(claims.get("act"))?;
         }
         Proof::IamToken | Proof::Session => {
-            let roles = rules.roles.as_deref().and_then(|pointer| claims.pointer(pointer));
-            identity.roles = roles.map_or(Ok(Vec::new()), |roles| {
-                strings(roles)
-                    .map(|roles| roles.into_iter().map(Arc::from).collect())
-                    .ok_or(Rejection::RolesInvalid)
-            })?;
+            let listed = rules.roles.as_deref().and_then(|pointer| claims.pointer(pointer));
+            identity.roles = listed.map_or(Ok(Vec::new()), roles)?;
         }
     }
     if let Value::Object(claims) = claims {
@@ -94,9 +90,12 @@ struct Times {
 
 impl Times {
     fn read(claims: &Map<String, Value>) -> Result<Self, Rejection> {
-        let time = |name| claims.get(name).map(numeric_date).transpose();
-        time("iat")?;
-        Ok(Self { expires: time("exp")?.ok_or(Rejection::BadTime)?, not_before: time("nbf")? })
+        let numeric = |name| claims.get(name).map(numeric_date).transpose();
+        numeric("iat")?;
+        Ok(Self {
+            expires: numeric("exp")?.ok_or(Rejection::BadTime)?,
+            not_before: numeric("nbf")?,
+        })
     }
 
     /// The bounds are Core's: both ends belong to the token's time.
@@ -145,6 +144,11 @@ fn organisation(value: Option<&Value>) -> Result<Option<Organisation>, Rejection
         }
         Some(_) => Err(Rejection::OrganisationInvalid),
     }
+}
+
+fn roles(value: &Value) -> Result<Vec<Arc<str>>, Rejection> {
+    let names = strings(value).ok_or(Rejection::RolesInvalid)?;
+    Ok(names.into_iter().map(Arc::from).collect())
 }
 
 /// Unknown permissions are tolerated, as Core does; what is no permission's name grants nothing.

@@ -9,9 +9,8 @@ const ALL: &[Algorithm] =
 
 /// The set of one key, after a change.
 fn with(mut jwk: Value, change: Value) -> Result<KeySet, KeySetError> {
-    for (name, value) in change.as_object().unwrap() {
-        jwk[name] = value.clone();
-    }
+    let Value::Object(members) = change else { panic!("the change is no object") };
+    jwk.as_object_mut().unwrap().extend(members);
     KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), ALL)
 }
 
