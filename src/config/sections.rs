@@ -9,13 +9,11 @@ use url::Url;
 use super::{
     read::{choice, section},
     types::{
-        ByteSize, Audience, HostName, Origin, OrganisationPlaces, PathPattern, Place, ServerAddress, Secret,
+        Audience, ByteSize, HostName, IssuerUrl, OrganisationPlaces, Origin, PathPattern, Secret,
+        ServerAddress,
     },
 };
-use crate::{
-    organisation::Organisation,
-    permission::Requirement,
-};
+use crate::{organisation::Organisation, permission::Requirement};
 
 section! {
     /// The whole file.
@@ -140,7 +138,7 @@ section! {
     /// The OIDC provider.
     pub struct Iam {
         /// Issuer identifier, exactly as tokens carry it.
-        issuer: Url,
+        issuer: IssuerUrl,
         /// Demanded in IAM tokens.
         audience: String,
         /// Accepted signature algorithms; HS* and none are refused.
