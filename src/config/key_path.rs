@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(path.to_string(), "routes[3].permissions[1]");
         let path = KeyPath::default().key("iam_roles").key("a.\"b\"").key("x");
         assert_eq!(path.to_string(), r#"iam_roles["a.\"b\""].x"#);
-        for wrong in [".a", "a.", "a..b", "a[", "a[]x", "a[-1]", "a[1", "a b", "[\"a\"", "a[\"b\"x"] {
+        for wrong in [".a", "a.", "a..b", "a[", "a[]x", "a[-1]", "a[1", "a b", "[\"a\"", "a[\"b\"x"]
+        {
             assert_eq!(KeyPath::parse(wrong), None, "{wrong}");
         }
     }

@@ -172,6 +172,8 @@ pub(crate) type Default = OnceLock<Option<Node>>;
 /// A mapping whose keys are known.
 pub(crate) struct Fields<'n> {
     mapping: &'n Node,
+    /// What a misspelt key was to say is not known, so nothing is concluded from its absence.
+    pub(crate) all_known: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -180,13 +182,15 @@ impl<'n> Fields<'n> {
         if !matches!(mapping.value, Value::Mapping(_)) {
             return cx.expected(mapping, &format!("a mapping with {}", known.join(", ")));
         }
+        let mut all_known = true;
         for entry in mapping.entries() {
             if !known.contains(&entry.key.as_str()) {
+                all_known = false;
                 let message = format!("unknown key{}", hint(&entry.key, known.iter().copied()));
                 cx.within(Step::Key(entry.key.clone()), |cx| cx.fault(&entry.position, message));
             }
         }
-        Some(Self { mapping })
+        Some(Self { mapping, all_known })
     }
 
     /// Reads one key, or its default where it is left out.
@@ -221,13 +225,13 @@ impl<'n> Fields<'n> {
 macro_rules! section {
     (@default) => { ::core::option::Option::None };
     (@default $default:literal) => { ::core::option::Option::Some($default) };
-    ($(#[doc = $doc:literal])* pub struct $name:ident {
+    ($(#[doc = $doc:literal])* $vis:vis struct $name:ident {
         $($(#[doc = $field_doc:literal])* $field:ident: $kind:ty $(= $default:literal)?,)*
     }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Debug)]
-        pub struct $name {
-            $($(#[doc = $field_doc])* pub $field: $kind,)*
+        $vis struct $name {
+            $($(#[doc = $field_doc])* $vis $field: $kind,)*
         }
 
         impl $crate::config::read::Read for $name {
@@ -235,7 +239,7 @@ macro_rules! section {
                 node: &$crate::config::yaml::Node,
                 cx: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
-                use $crate::config::read::{Default, Field, Fields, section};
+                use $crate::config::read::{Default, Field, Fields};
                 let fields = Fields::of(node, &[$(stringify!($field)),*], cx)?;
                 // Every field is read before the first missing one ends it.
                 $(let $field: Option<$kind> = {
@@ -243,20 +247,21 @@ macro_rules! section {
                     let field = Field {
                         key: stringify!($field),
                         doc: concat!($($field_doc),*),
-                        default: section!(@default $($default)?),
+                        default: $crate::config::read::section!(@default $($default)?),
                     };
                     fields.read(&field, &DEFAULT, cx)
                 };)*
+                fields.all_known.then_some(())?;
                 Some(Self { $($field: $field?,)* })
             }
 
             fn schema(schemas: &mut $crate::config::read::Schemas) -> serde_json::Value {
-                use $crate::config::read::{Field, section};
+                use $crate::config::read::Field;
                 schemas.section(stringify!($name), concat!($($doc),*), |fields| {
                     $(fields.add::<$kind>(&Field {
                         key: stringify!($field),
                         doc: concat!($($field_doc),*),
-                        default: section!(@default $($default)?),
+                        default: $crate::config::read::section!(@default $($default)?),
                     });)*
                 })
             }
@@ -266,20 +271,20 @@ macro_rules! section {
 
 /// Declares a choice of words: the type, its reader and its schema.
 macro_rules! choice {
-    ($(#[doc = $doc:literal])* pub enum $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+    ($(#[doc = $doc:literal])* $vis:vis enum $name:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
+        $vis enum $name {
             $(#[doc = concat!("`", $word, "`.")] $variant,)*
         }
 
         impl $name {
             /// Every one, in the order of the reference.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            $vis const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// As it is written.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
         }
@@ -289,7 +294,8 @@ macro_rules! choice {
                 node: &$crate::config::yaml::Node,
                 cx: &mut $crate::config::read::Reader<'_>,
             ) -> Option<Self> {
-                cx.word(node, &[$(($word, Self::$variant)),*])
+                let words: Vec<_> = Self::ALL.iter().map(|each| (each.as_str(), *each)).collect();
+                cx.word(node, &words)
             }
 
             fn schema(_: &mut $crate::config::read::Schemas) -> serde_json::Value {

@@ -224,7 +224,10 @@ impl Builder<'_> {
                 self.place(position, Value::Scalar { text: text.into_owned(), plain })
             }
             Event::Alias(_) => {
-                self.fault(position.clone(), "an alias (`*…`) is not read here; write the value out");
+                self.fault(
+                    position.clone(),
+                    "an alias (`*…`) is not read here; write the value out",
+                );
                 self.place(position, Value::Reported)
             }
             Event::SequenceStart(..) => self.enter(position, Kind::Sequence(Vec::new())),

@@ -33,7 +33,7 @@ fn faulty<T: Read>(text: &str) -> String {
 
 section! {
     /// For the tests.
-    pub struct Sample {
+    struct Sample {
         /// Demanded.
         name: String,
         /// With a default.
@@ -47,7 +47,7 @@ section! {
 
 choice! {
     /// For the tests.
-    pub enum Colour { Red = "red", Green = "green" }
+    enum Colour { Red = "red", Green = "green" }
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_section_takes_its_defaults() {
     assert_eq!(sample.colour, Colour::Red);
     let sample: Sample = read("{ name: n, wait: 2m, count: 3, colour: green }").unwrap();
     assert_eq!((sample.wait, sample.count), (Duration::from_secs(120), Some(3)));
-    assert_eq!(sample.colour.as_str(), "green");
+    assert_eq!(sample.colour, Colour::Green);
 }
 
 #[test]
@@ -72,7 +72,9 @@ fn a_section_reports_every_fault_and_suggests() {
          f:3:8: count: must be a whole number from 0 to 18446744073709551615, found a quoted text\n\
          f:4:9: colour: `gren` is not known here; did you mean `green`?"
     );
-    assert!(faulty::<Sample>("[]").contains("a mapping with name, wait, count, colour, found a list"));
+    assert!(
+        faulty::<Sample>("[]").contains("a mapping with name, wait, count, colour, found a list")
+    );
 }
 
 #[test]
@@ -114,7 +116,9 @@ fn networks_addresses_and_urls() {
     assert_eq!(read::<SocketAddr>("\"[::1]:80\"").unwrap().port(), 80);
     faulty::<SocketAddr>("localhost:80");
     assert_eq!(read::<Url>("https://a.example/x").unwrap().path(), "/x");
-    for wrong in ["ftp://a.example", "a.example", "https://u:hush@a.example", "https://a.example/#x"] {
+    for wrong in
+        ["ftp://a.example", "a.example", "https://u:hush@a.example", "https://a.example/#x"]
+    {
         assert!(!faulty::<Url>(wrong).contains("hush"));
     }
 }

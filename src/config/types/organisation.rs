@@ -45,7 +45,7 @@ pub enum Place {
 
 section! {
     /// A mapping that names one place.
-    pub struct PlaceKeys {
+    struct PlaceKeys {
         /// A query parameter.
         query: Option<String> = "null",
         /// A parameter of the path pattern.
@@ -63,7 +63,7 @@ section! {
 
 section! {
     /// A resource of Core whose answer names the organisation.
-    pub struct LookupKeys {
+    struct LookupKeys {
         /// Path of the resource, with the route's parameters: `/api/credential/v1/{id}`.
         path: String,
         /// JSON pointer into the answer.

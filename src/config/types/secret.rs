@@ -85,10 +85,7 @@ fn fetch(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
                 "file" => from_file(node, cx),
                 "env" => from_environment(node, cx),
                 _ => {
-                    cx.fault(
-                        &node.position,
-                        format!("unknown key{}", hint(key, ["file", "env"])),
-                    );
+                    cx.fault(&node.position, format!("unknown key{}", hint(key, ["file", "env"])));
                     None
                 }
             })

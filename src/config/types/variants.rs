@@ -29,7 +29,7 @@ impl Read for Permission {
 
 section! {
     /// Permissions, every one of which is demanded.
-    pub struct AllOf {
+    struct AllOf {
         /// Names.
         all: Vec<Permission>,
     }
@@ -59,7 +59,7 @@ impl Read for Requirement {
 
 section! {
     /// A system role that acts on behalf of users.
-    pub struct DelegatedRole {
+    struct DelegatedRole {
         /// Names; `*` only at the end of one.
         permissions: Vec<String>,
         /// Only on behalf of a user: of any when empty, else of users who hold one of these.
@@ -88,37 +88,52 @@ impl Read for SystemRole {
 
 choice! {
     /// What the upstream demands of a request.
-    pub enum AuthMode {
+    enum AuthMode {
         Sts = "STS", Iam = "IAM", None = "NONE",
         UnsafeNone = "UNSAFE_NONE", UnsafeStatic = "UNSAFE_STATIC",
     }
 }
 
+choice! {
+    /// The mode with an audience.
+    enum StsMode { Sts = "STS" }
+}
+
+choice! {
+    /// The mode with a token.
+    enum StaticMode { UnsafeStatic = "UNSAFE_STATIC" }
+}
+
+choice! {
+    /// The modes with nothing.
+    enum PlainMode { Iam = "IAM", None = "NONE", UnsafeNone = "UNSAFE_NONE" }
+}
+
 section! {
     /// An app token for this audience.
-    pub struct StsAuth {
-        /// The mode.
-        mode: AuthMode,
+    struct StsAuth {
+        /// An app token.
+        mode: StsMode,
         /// `aud` of the app token.
         audience: String,
     }
 }
 
 section! {
-    /// A mode that takes no further key.
-    pub struct PlainAuth {
-        /// The mode.
-        mode: AuthMode,
+    /// One static token for everybody.
+    struct StaticAuth {
+        /// A static token.
+        mode: StaticMode,
+        /// The token.
+        static_token: Secret,
     }
 }
 
 section! {
-    /// One static token for everybody.
-    pub struct StaticAuth {
-        /// The mode.
-        mode: AuthMode,
-        /// The token.
-        static_token: Secret,
+    /// The caller's IAM token, or none.
+    struct PlainAuth {
+        /// IAM passes the caller's IAM token; NONE sends none and takes public routes only.
+        mode: PlainMode,
     }
 }
 
@@ -139,40 +154,43 @@ impl Read for UpstreamAuth {
         // The mode decides which keys there are, so that a key of another mode is unknown.
         match mode {
             AuthMode::Sts => {
-                let StsAuth { audience, .. } = Read::read(node, cx)?;
+                let StsAuth { mode: StsMode::Sts, audience } = Read::read(node, cx)?;
                 Some(Self::Sts { audience })
             }
             AuthMode::UnsafeStatic => {
-                let StaticAuth { static_token, .. } = Read::read(node, cx)?;
+                let StaticAuth { mode: StaticMode::UnsafeStatic, static_token } =
+                    Read::read(node, cx)?;
                 Some(Self::UnsafeStatic { static_token })
             }
-            AuthMode::Iam => PlainAuth::read(node, cx).map(|_| Self::Iam),
-            AuthMode::None => PlainAuth::read(node, cx).map(|_| Self::None),
-            AuthMode::UnsafeNone => PlainAuth::read(node, cx).map(|_| Self::UnsafeNone),
+            AuthMode::Iam | AuthMode::None | AuthMode::UnsafeNone => {
+                Some(match PlainAuth::read(node, cx)?.mode {
+                    PlainMode::Iam => Self::Iam,
+                    PlainMode::None => Self::None,
+                    PlainMode::UnsafeNone => Self::UnsafeNone,
+                })
+            }
         }
     }
 
     fn schema(schemas: &mut Schemas) -> Json {
-        let mut with = |section: Json, modes: &[AuthMode]| {
-            let modes: Vec<_> = modes.iter().map(|mode| mode.as_str()).collect();
-            json!({ "allOf": [section, { "properties": { "mode": { "enum": modes } } }] })
-        };
-        let sts = with(StsAuth::schema(schemas), &[AuthMode::Sts]);
-        let fixed = with(StaticAuth::schema(schemas), &[AuthMode::UnsafeStatic]);
-        let others = [AuthMode::Iam, AuthMode::None, AuthMode::UnsafeNone];
-        let plain = with(PlainAuth::schema(schemas), &others);
-        json!({ "oneOf": [sts, fixed, plain] })
+        json!({
+            "oneOf": [
+                StsAuth::schema(schemas),
+                PlainAuth::schema(schemas),
+                StaticAuth::schema(schemas),
+            ],
+        })
     }
 }
 
 choice! {
     /// What chooses the server.
-    pub enum HashInput { Cookie = "cookie" }
+    enum HashInput { Cookie = "cookie" }
 }
 
 section! {
     /// One session, one server.
-    pub struct HashBalance {
+    struct HashBalance {
         /// What chooses the server.
         hash: HashInput,
     }
@@ -181,7 +199,8 @@ section! {
 impl Read for Balance {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         if matches!(node.value, Value::Mapping(_)) {
-            return HashBalance::read(node, cx).map(|_| Self::HashCookie);
+            let HashBalance { hash: HashInput::Cookie } = Read::read(node, cx)?;
+            return Some(Self::HashCookie);
         }
         let words = [("round_robin", Self::RoundRobin), ("least_requests", Self::LeastRequests)];
         cx.word(node, &words)
@@ -195,7 +214,7 @@ impl Read for Balance {
 
 section! {
     /// A store outside of the cookie.
-    pub struct OutsideStore {
+    struct OutsideStore {
         /// Redis.
         redis: Redis,
     }
@@ -216,7 +235,7 @@ impl Read for SessionStore {
 
 section! {
     /// In whose name, when not the caller's.
-    pub struct ActAsKeys {
+    struct ActAsKeys {
         /// A technical user, in its own name.
         technical_user: Option<String> = "null",
         /// A technical user, on behalf of the caller.
@@ -247,7 +266,7 @@ impl Read for ActAs {
 
 section! {
     /// A file to which records are appended.
-    pub struct LogFile {
+    struct LogFile {
         /// Its path.
         file: std::path::PathBuf,
     }
@@ -264,7 +283,8 @@ impl Read for LogTarget {
             "stderr" => Some(Self::Stderr),
             "off" => Some(Self::Off),
             other => {
-                let message = format!("{} is none of stdout, stderr, off, {{ file: PATH }}", quoted(other));
+                let message =
+                    format!("{} is none of stdout, stderr, off, {{ file: PATH }}", quoted(other));
                 cx.fault(&node.position, message);
                 None
             }

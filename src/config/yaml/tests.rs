@@ -43,7 +43,7 @@ fn quotes_keep_a_text_a_text() {
 fn what_can_be_read_in_two_ways_is_a_fault() {
     for (text, expected) in [
         ("a: 1\nb: 2\na: 3\n", "f:3:1: the key `a` stands here twice"),
-        ("a: &x 1\n", "f:1:7: an anchor"),
+        ("a: &x 1\n", "f:1:4: an anchor"),
         ("a: &x 1\nb: *x\n", "f:2:4: an alias"),
         ("a: !!str 1\n", "a tag"),
         ("a: 1\n---\nb: 2\n", "a second document"),
