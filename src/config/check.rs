@@ -174,3 +174,6 @@ fn path(text: &'static str) -> KeyPath {
 fn count(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

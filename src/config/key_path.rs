@@ -24,17 +24,16 @@ impl KeyPath {
         let mut steps = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let (step, after) = match rest.strip_prefix('[') {
-                Some(inside) => bracketed(inside)?,
-                None => {
-                    let rest = if steps.is_empty() { rest } else { rest.strip_prefix('.')? };
-                    let end = rest.find(|c| !is_plain(c)).unwrap_or(rest.len());
-                    let (key, after) = rest.split_at(end);
-                    if key.is_empty() {
-                        return None;
-                    }
-                    (Step::Key(key.to_owned()), after)
+            let (step, after) = if let Some(inside) = rest.strip_prefix('[') {
+                bracketed(inside)?
+            } else {
+                let rest = if steps.is_empty() { rest } else { rest.strip_prefix('.')? };
+                let end = rest.find(|c| !is_plain(c)).unwrap_or(rest.len());
+                let (key, after) = rest.split_at(end);
+                if key.is_empty() {
+                    return None;
                 }
+                (Step::Key(key.to_owned()), after)
             };
             steps.push(step);
             rest = after;

@@ -10,7 +10,6 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use super::{
     fault::{Fault, Faults, Position},
     key_path::{KeyPath, Step},
-    suggest::quoted,
 };
 
 /// Longest file that is read, in bytes.
@@ -274,8 +273,8 @@ impl Builder<'_> {
                     if seen.insert(key.clone()) {
                         entries.push(Entry { key, position: at, node: Node { position, value } });
                     } else {
-                        let message = format!("the key {} stands here twice", quoted(&key));
-                        self.fault(at, message);
+                        let path = self.path().key(key);
+                        self.fault_at(at, &path, "stands here twice; keep one");
                     }
                 }
                 (None, Value::Scalar { text, .. }) => *key = Some((text, position)),
@@ -293,7 +292,22 @@ impl Builder<'_> {
     }
 
     fn fault(&mut self, position: Position, message: impl Into<String>) {
-        self.faults.add(Fault { position, key_path: String::new(), message: message.into() });
+        let path = self.path();
+        self.fault_at(position, &path, message);
+    }
+
+    fn fault_at(&mut self, position: Position, path: &KeyPath, message: impl Into<String>) {
+        let key_path = path.to_string();
+        self.faults.add(Fault { position, key_path, message: message.into() });
+    }
+
+    /// The way to the value that comes next.
+    fn path(&self) -> KeyPath {
+        self.open.iter().fold(KeyPath::default(), |path, open| match &open.kind {
+            Kind::Sequence(elements) => path.index(elements.len()),
+            Kind::Mapping { key: Some((key, _)), .. } => path.key(key.as_str()),
+            Kind::Mapping { key: None, .. } => path,
+        })
     }
 }
 

@@ -42,10 +42,11 @@ fn quotes_keep_a_text_a_text() {
 #[test]
 fn what_can_be_read_in_two_ways_is_a_fault() {
     for (text, expected) in [
-        ("a: 1\nb: 2\na: 3\n", "f:3:1: the key `a` stands here twice"),
-        ("a: &x 1\n", "f:1:4: an anchor"),
-        ("a: &x 1\nb: *x\n", "f:2:4: an alias"),
+        ("a: 1\nb: 2\na: 3\n", "f:3:1: a: stands here twice"),
+        ("a: &x 1\n", "f:1:4: a: an anchor"),
+        ("a: &x 1\nb: *x\n", "f:2:4: b: an alias"),
         ("a: !!str 1\n", "a tag"),
+        ("a:\n- b: { c: 1, c: 2 }\n", "f:2:14: a[0].b.c: stands here twice"),
         ("a: 1\n---\nb: 2\n", "a second document"),
         ("[a, b]: 1\n", "a key must be a word"),
         ("", "f:1:1: is empty"),
