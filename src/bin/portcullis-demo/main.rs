@@ -1,0 +1,3 @@
+//! tmp
+mod stand_in;
+fn main() {}
