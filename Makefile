@@ -6,7 +6,7 @@ TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 TOOLS := $(abspath $(TARGET_DIR))/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
-DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --all-features
+DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test test-rust test-browser check fmt clippy doc deny advisories clean
@@ -46,11 +46,11 @@ doc: ## documentation, private items too, without a broken link
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features --document-private-items
 
 deny: $(CARGO_DENY) ## licences, sources and bans of every dependency
-	$(DENY) check --config .deny.toml bans licenses sources
+	$(DENY) check bans licenses sources
 
-# Apart from `deny`: it asks for the advisory database, which a closed network does not have.
+# Apart from `deny`: it fetches the advisory database, which a closed network does not allow.
 advisories: $(CARGO_DENY) ## known vulnerabilities of every dependency; needs the network
-	$(DENY) check --config .deny.toml advisories
+	$(DENY) check advisories
 
 $(CARGO_DENY):
 	$(CARGO) install --locked --root "$(TOOLS)" cargo-deny@$(CARGO_DENY_VERSION)
