@@ -157,6 +157,22 @@ async fn a_failed_look_sets_the_cooldown_too() {
     assert_eq!(jwks.current().unwrap().len(), 2, "the background is not held up by it");
 }
 
+/// A caller may find the lock taken by one who only looks whether the cooldown is over.
+#[tokio::test]
+async fn the_cooldown_counts_for_who_waited_for_the_lock_too() {
+    let (provider, jwks) = fetched(two_documents().0).await;
+    let mut flight = jwks.flight.lock().await;
+    flight.unknown_kid = Some(Instant::now());
+    let waiting = {
+        let jwks = Arc::clone(&jwks);
+        tokio::spawn(async move { jwks.keys_for_unknown_kid().await })
+    };
+    tokio::task::yield_now().await;
+    drop(flight);
+    assert!(waiting.await.unwrap().is_some());
+    assert_eq!(provider.count(), 1);
+}
+
 #[tokio::test]
 async fn after_the_cooldown_an_unknown_kid_fetches_again() {
     let (old, new) = two_documents();
