@@ -86,9 +86,9 @@ pub struct Ask<'a> {
 /// Where tokens come from.
 pub enum Source {
     /// An outside service.
-    Exchange(ExchangeClient),
-    /// Ourselves.
-    Issuer(Issuer),
+    Exchange(Box<ExchangeClient>),
+    /// Ourselves; shared with whoever publishes the keys.
+    Issuer(Arc<Issuer>),
 }
 
 /// The door. Clones are the same door.
@@ -188,7 +188,7 @@ impl Sts {
 
     /// Our own issuer, if that is the source.
     #[must_use]
-    pub fn issuer(&self) -> Option<&Issuer> {
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &self.0.source {
             Source::Issuer(issuer) => Some(issuer),
             Source::Exchange(_) => None,

@@ -165,7 +165,7 @@ impl Lease {
         }
         // The end of what was presented bounds every renewal too.
         let renew_from = if issued < presented {
-            let ahead = lifetimes.refresh_ahead - key.jitter(lifetimes.refresh_ahead);
+            let ahead = lifetimes.refresh_ahead.saturating_sub(key.jitter(lifetimes.refresh_ahead));
             let half = now + usable_until.since(now) / 2;
             (issued - ahead).max(half).0
         } else {

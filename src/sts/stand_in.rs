@@ -164,7 +164,7 @@ impl StandIn {
 
     /// A door to this service.
     pub(super) fn sts(&self, settings: StsSettings) -> Sts {
-        Sts::new(Source::Exchange(client(self.settings())), settings)
+        Sts::new(Source::Exchange(client(self.settings()).into()), settings)
     }
 }
 

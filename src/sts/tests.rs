@@ -134,11 +134,11 @@ async fn every_waiter_of_a_silent_service_is_answered_in_time() {
     let service = StandIn::gated(&never).await;
     let mut settings = service.settings();
     settings.timeout = Duration::from_secs(1);
-    let sts = Sts::new(Source::Exchange(client(settings)), sts_settings());
+    let sts = Sts::new(Source::Exchange(client(settings).into()), sts_settings());
     let started = Instant::now();
     let answers = storm(&sts, 200).join_all().await;
     let took = started.elapsed();
-    assert!(answers.iter().all(|answer| answer.is_err()));
+    assert!(answers.iter().all(Result::is_err));
     assert_eq!(service.calls(), 1);
     // Time-out and 100 ms, and as much again for a machine with other things to do.
     assert!(took < Duration::from_millis(2200), "{took:?}");
@@ -273,7 +273,7 @@ async fn a_failed_renewal_is_not_repeated_at_once() {
     let (service, broken) = breakable(500).await;
     let mut settings = service.settings();
     settings.timeout = Duration::from_secs(10);
-    let sts = Sts::new(Source::Exchange(client(settings)), sts_settings());
+    let sts = Sts::new(Source::Exchange(client(settings).into()), sts_settings());
     let alice = Wish::of("alice");
     alice.at(&sts, NOW).await.unwrap();
     broken.store(true, Ordering::SeqCst);
@@ -458,7 +458,7 @@ fn own(generation: u64) -> Sts {
         delegated_lifetime: Duration::from_secs(60),
     };
     let issuer = Issuer::new(settings).unwrap();
-    Sts::new(Source::Issuer(issuer), StsSettings { generation, ..sts_settings() })
+    Sts::new(Source::Issuer(issuer.into()), StsSettings { generation, ..sts_settings() })
 }
 
 #[tokio::test]
