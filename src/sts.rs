@@ -39,12 +39,10 @@ use self::{
 };
 pub use self::{
     outcomes::Outcomes,
-    token::{Actor, AppToken, Issued},
+    token::{Actor, AppToken, Ask, Issued},
 };
 use crate::{
-    identity::{Identity, Proof},
-    organisation::Organisation,
-    permission::PermissionSet,
+    identity::Proof,
     refusal::{Reason, Refusal},
     time::Timestamp,
 };
@@ -64,23 +62,6 @@ pub struct StsSettings {
     pub breaker_open: Duration,
     /// Of the configuration: tokens of one generation are not found by another.
     pub generation: u64,
-}
-
-/// A caller's wish for an app token. Only for somebody whose request is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// The caller.
-    pub identity: &'a Identity,
-    /// Who acts for the caller, for a delegated token.
-    pub actor: Option<&'a Actor>,
-    /// The organisation that the request is about.
-    pub organisation: Option<Organisation>,
-    /// The upstream's audience.
-    pub audience: &'a Arc<str>,
-    /// What a minted token will carry. An outside service decides that itself.
-    pub permissions: &'a PermissionSet,
-    /// In place of the configured scope of an exchange.
-    pub scope: Option<&'a Arc<str>>,
 }
 
 /// Where tokens come from.
@@ -254,7 +235,7 @@ impl Inner {
 
     async fn mint(
         &self,
-        issuer: &Issuer,
+        source: &Issuer,
         key: Key,
         ask: &Ask<'_>,
         now: Timestamp,
@@ -268,7 +249,7 @@ impl Inner {
             actor: ask.actor.map(|actor| &actor.subject),
         };
         let id = Uuid::new_v4().to_string().into();
-        match issuer.mint(mint, now, id) {
+        match source.mint(mint, now, id) {
             Ok(issued) => Ok(self.store.keep(key, issued, presented(ask), now).await),
             Err(error) => {
                 Outcomes::count(&self.outcomes.failed);

@@ -1,3 +1,6 @@
+mod minted;
+mod storm;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::{http::StatusCode, response::IntoResponse};
@@ -5,12 +8,11 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    permission::Permission,
-    sts::{
-        issuer::IssuerSettings,
-        stand_in::{
-            ACME, BETA, Call, Gate, NOW, StandIn, caller, client, issue, sts_settings, until,
-        },
+    identity::Identity,
+    organisation::Organisation,
+    permission::{Permission, PermissionSet},
+    sts::stand_in::{
+        ACME, BETA, Call, Gate, NOW, StandIn, caller, client, issue, sts_settings, until,
     },
 };
 
@@ -66,16 +68,6 @@ fn count(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// So many callers at once, each in a task of its own.
-fn storm(sts: &Sts, callers: usize) -> JoinSet<Result<Arc<AppToken>, Refusal>> {
-    let mut asking = JoinSet::new();
-    for _ in 0..callers {
-        let sts = sts.clone();
-        asking.spawn(async move { Wish::of("alice").at(&sts, NOW).await });
-    }
-    asking
-}
-
 /// Honest until `broken` is set, then answers with this status.
 async fn breakable(status: u16) -> (StandIn, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(false));
@@ -92,96 +84,6 @@ async fn breakable(status: u16) -> (StandIn, Arc<AtomicBool>) {
     })
     .await;
     (service, broken)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cold_storm_of_a_thousand_is_one_exchange() {
-    let gate = Gate::new();
-    let service = StandIn::gated(&gate).await;
-    let sts = service.sts(sts_settings());
-    let asking = storm(&sts, 1000);
-    until(|| count(&sts.outcomes().coalesced) == 999).await;
-    gate.open();
-    let tokens = asking.join_all().await;
-    assert!(tokens.iter().all(|token| token.as_ref().unwrap().issued.subject.as_ref() == "alice"));
-    assert_eq!(service.calls(), 1);
-    assert_eq!(count(&sts.outcomes().miss), 1);
-    Wish::of("alice").at(&sts, NOW).await.unwrap();
-    assert_eq!((service.calls(), count(&sts.outcomes().hit)), (1, 1));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_on_a_failing_service_is_at_most_the_breakers_number_of_calls() {
-    let service =
-        StandIn::start(|_| async { StatusCode::INTERNAL_SERVER_ERROR.into_response() }).await;
-    let sts = service.sts(sts_settings());
-    for _ in 0..10 {
-        for answer in storm(&sts, 100).join_all().await {
-            assert_eq!(answer.unwrap_err().reason, Reason::StsUnavailable);
-        }
-    }
-    assert_eq!(service.calls(), 5);
-    assert!(!sts.breaker_is_closed());
-    let refusal = Wish::of("bob").at(&sts, NOW).await.unwrap_err();
-    let wait = refusal.retry_after.unwrap();
-    assert!(wait > Duration::from_secs(30) && wait <= Duration::from_secs(60), "{wait:?}");
-    assert!(count(&sts.outcomes().breaker_open) > 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_waiter_of_a_silent_service_is_answered_in_time() {
-    let never = Gate::new();
-    let service = StandIn::gated(&never).await;
-    let mut settings = service.settings();
-    settings.timeout = Duration::from_secs(1);
-    let sts = Sts::new(Source::Exchange(client(settings).into()), sts_settings());
-    let started = Instant::now();
-    let answers = storm(&sts, 200).join_all().await;
-    let took = started.elapsed();
-    assert!(answers.iter().all(Result::is_err));
-    assert_eq!(service.calls(), 1);
-    // Time-out and 100 ms, and as much again for a machine with other things to do.
-    assert!(took < Duration::from_millis(2200), "{took:?}");
-}
-
-#[tokio::test]
-async fn a_waiter_who_leaves_does_not_cancel_the_flight() {
-    let gate = Gate::new();
-    let service = StandIn::gated(&gate).await;
-    let sts = service.sts(sts_settings());
-    let mut first = storm(&sts, 1);
-    until(|| service.calls() == 1).await;
-    first.shutdown().await;
-    let second = storm(&sts, 1);
-    until(|| count(&sts.outcomes().coalesced) == 1).await;
-    gate.open();
-    assert!(second.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(service.calls(), 1);
-}
-
-#[tokio::test]
-async fn a_slow_key_holds_up_no_other() {
-    let gate = Gate::new();
-    let slow = gate.clone();
-    let service = StandIn::start(move |call: Call| {
-        let slow = slow.clone();
-        async move {
-            if call.field("subject_token").contains("alice") {
-                slow.passed().await;
-            }
-            issue(&call.claims())
-        }
-    })
-    .await;
-    let sts = service.sts(sts_settings());
-    let waiting = storm(&sts, 3);
-    until(|| service.calls() == 1).await;
-    for name in ["bob", "carol", "dave"] {
-        Wish::of(name).at(&sts, NOW).await.unwrap();
-    }
-    assert_eq!(count(&sts.outcomes().miss), 4);
-    gate.open();
-    assert!(waiting.join_all().await.iter().all(Result::is_ok));
 }
 
 /// Every combination of two subjects, organisations, audiences, actors and scopes.
@@ -450,74 +352,12 @@ async fn r34_an_app_token_is_not_exchanged_and_chains_have_one_actor() {
     assert_eq!(service.calls(), 0);
 }
 
-fn own(generation: u64) -> Sts {
-    let settings = IssuerSettings {
-        iss: "https://desk.example.com".into(),
-        keys: vec![issuer::generate().unwrap()],
-        lifetime: Duration::from_secs(300),
-        delegated_lifetime: Duration::from_secs(60),
-    };
-    let issuer = Issuer::new(settings).unwrap();
-    Sts::new(Source::Issuer(issuer.into()), StsSettings { generation, ..sts_settings() })
-}
-
-#[tokio::test]
-async fn minted_tokens_are_cached_until_the_margin() {
-    let sts = own(1);
-    let alice = Wish::of("alice");
-    let first = alice.id(&sts, NOW).await;
-    assert_eq!(alice.id(&sts, after(284)).await, first);
-    assert_ne!(alice.id(&sts, after(285)).await, first);
-    assert_eq!((count(&sts.outcomes().miss), count(&sts.outcomes().hit)), (2, 1));
-    let mut renewed = alice.clone();
-    renewed.identity.token = "IAM:alice:2".into();
-    let second = alice.id(&sts, after(285)).await;
-    assert_eq!(renewed.id(&sts, after(285)).await, second, "it says the same for a new IAM token");
-}
-
-#[tokio::test]
-async fn r24_r26_other_permissions_are_another_token_at_once() {
-    let sts = own(1);
-    let mut alice = Wish::of("alice");
-    for names in [&["CREDENTIAL_LIST"][..], &["CREDENTIAL_LIST", "CREDENTIAL_ISSUE"], &[]] {
-        alice.permissions = set(names);
-        for _cold_and_warm in 0..2 {
-            let token = alice.at(&sts, NOW).await.unwrap();
-            assert_eq!(token.issued.permissions, alice.permissions);
-        }
-    }
-    assert_eq!((count(&sts.outcomes().miss), count(&sts.outcomes().hit)), (3, 3));
-}
-
-#[tokio::test]
-async fn r20_minted_tokens_are_never_shared_either() {
-    let sts = own(1);
-    let mut seen = std::collections::HashMap::new();
-    for _cold_and_warm in 0..2 {
-        for wish in matrix() {
-            let token = wish.at(&sts, NOW).await.unwrap();
-            let expected = (
-                wish.identity.subject.clone(),
-                wish.organisation,
-                wish.audience.clone(),
-                wish.actor.clone().map(|actor| actor.subject),
-                wish.scope.clone(),
-            );
-            assert_eq!(token.issued.subject, expected.0);
-            assert_eq!(token.issued.organisation, expected.1);
-            let id = token.issued.id.clone().unwrap();
-            assert_eq!(*seen.entry(id).or_insert(expected.clone()), expected);
-        }
-    }
-    assert_eq!(seen.len(), 32);
-}
-
 #[tokio::test]
 async fn nothing_shows_a_token() {
     let service = StandIn::honest().await;
     let sts = service.sts(sts_settings());
     let token = matrix().remove(0).at(&sts, NOW).await.unwrap();
-    let shown = format!("{sts:?} {:?} {token:?} {:?}", own(1), caller("alice"));
+    let shown = format!("{sts:?} {:?} {token:?} {:?}", minted::own(), caller("alice"));
     let secret = token.issued.token.expose_secret();
     assert!(!shown.contains("IAM:") && !shown.contains(secret), "{shown}");
 }

@@ -1,12 +1,30 @@
-//! App tokens and those who act with them: plain values.
+//! App tokens, those who act with them, and the wish for one: plain values.
 
 use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use crate::{
-    organisation::Organisation, permission::PermissionSet, sts::cache::Key, time::Timestamp,
+    identity::Identity, organisation::Organisation, permission::PermissionSet, sts::cache::Key,
+    time::Timestamp,
 };
+
+/// A caller's wish for an app token. Only for somebody whose request is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The caller.
+    pub identity: &'a Identity,
+    /// Who acts for the caller, for a delegated token.
+    pub actor: Option<&'a Actor>,
+    /// The organisation that the request is about.
+    pub organisation: Option<Organisation>,
+    /// The upstream's audience.
+    pub audience: &'a Arc<str>,
+    /// What a minted token will carry. An outside service decides that itself.
+    pub permissions: &'a PermissionSet,
+    /// In place of the configured scope of an exchange.
+    pub scope: Option<&'a Arc<str>>,
+}
 
 /// A service that acts for a caller, with its own verified IAM token.
 #[derive(Clone, Debug)]
