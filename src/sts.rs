@@ -15,6 +15,10 @@ mod flight;
 pub mod issuer;
 mod outcomes;
 pub mod parameter;
+#[cfg(test)]
+mod stand_in;
+mod store;
+mod token;
 
 use std::{
     fmt,
@@ -22,22 +26,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, future::Cache, policy::EvictionPolicy};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-pub use self::outcomes::Outcomes;
 use self::{
     breaker::Breaker,
-    cache::{Key, KeySpace, Lease, Lifetimes, Parts, Subject, round_up},
+    cache::{Key, KeySpace, Lifetimes, Parts, Subject},
     exchange::{ExchangeClient, ExchangeError, ExchangeRequest},
     flight::{Flight, Flights},
     issuer::{Issuer, Mint},
+    store::{Kept, Store},
+};
+pub use self::{
+    outcomes::Outcomes,
+    token::{Actor, AppToken, Ask, Issued},
 };
 use crate::{
-    identity::{Identity, Proof},
-    organisation::Organisation,
-    permission::PermissionSet,
+    identity::Proof,
     refusal::{Reason, Refusal},
     time::Timestamp,
 };
@@ -59,67 +64,12 @@ pub struct StsSettings {
     pub generation: u64,
 }
 
-/// A caller's wish for an app token. Only for somebody whose request is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// The caller.
-    pub identity: &'a Identity,
-    /// Who acts for the caller, for a delegated token.
-    pub actor: Option<&'a Actor>,
-    /// The organisation that the request is about.
-    pub organisation: Option<Organisation>,
-    /// The upstream's audience.
-    pub audience: &'a Arc<str>,
-    /// What a minted token will carry. An outside service decides that itself.
-    pub permissions: &'a PermissionSet,
-    /// In place of the configured scope of an exchange.
-    pub scope: Option<&'a Arc<str>>,
-}
-
-/// A service that acts for a caller, with its own verified IAM token.
-#[derive(Clone, Debug)]
-pub struct Actor {
-    /// `sub` of its token.
-    pub subject: Arc<str>,
-    /// The token.
-    pub token: SecretString,
-    /// The token's end.
-    pub expires: Timestamp,
-}
-
-/// A token as it came from a token service.
-#[derive(Clone, Debug)]
-pub struct Issued {
-    /// The token.
-    pub token: SecretString,
-    /// `sub`.
-    pub subject: Arc<str>,
-    /// `act.sub`.
-    pub actor: Option<Arc<str>>,
-    /// `organisationId`.
-    pub organisation: Option<Organisation>,
-    /// `permissions`.
-    pub permissions: PermissionSet,
-    /// When it ends: `exp`, or earlier when the service says so.
-    pub expires: Timestamp,
-    /// `jti`, which is for records what the token is for Core.
-    pub id: Option<Arc<str>>,
-}
-
-/// An app token that may be handed to an upstream now.
-#[derive(Debug)]
-pub struct AppToken {
-    /// The token and what it says.
-    pub issued: Issued,
-    key: Key,
-}
-
 /// Where tokens come from.
 pub enum Source {
     /// An outside service.
-    Exchange(ExchangeClient),
-    /// Ourselves.
-    Issuer(Issuer),
+    Exchange(Box<ExchangeClient>),
+    /// Ourselves; shared with whoever publishes the keys.
+    Issuer(Arc<Issuer>),
 }
 
 /// The door. Clones are the same door.
@@ -128,29 +78,13 @@ pub struct Sts(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    settings: StsSettings,
     keys: KeySpace,
-    tokens: Cache<Key, Arc<Kept>>,
-    refused: Cache<Key, Refused>,
+    store: Store,
     flights: Arc<Flights<Result<Arc<AppToken>, Refusal>>>,
     breaker: Mutex<Breaker>,
     /// The breaker's time counts from here.
     since: Instant,
     outcomes: Outcomes,
-}
-
-/// A cached token.
-struct Kept {
-    token: Arc<AppToken>,
-    lease: Lease,
-    /// The lease's length when it began, for the cache's own clean-up.
-    length: Duration,
-}
-
-#[derive(Clone)]
-struct Refused {
-    until: Timestamp,
-    refusal: Refusal,
 }
 
 /// One trip to the token service.
@@ -178,24 +112,10 @@ impl Sts {
                 KeySpace::new(&[b"issuer", iss, kid, &generation])
             }
         };
-        // Least recently used goes first: the newest token has somebody waiting for it, and must
-        // not be turned away for those that were popular once.
-        let tokens = Cache::builder()
-            .max_capacity(settings.entries)
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(ByLease)
-            .build();
-        let refused = Cache::builder()
-            .max_capacity(REFUSALS.min(settings.entries))
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(round_up(settings.negative).max(Duration::from_secs(1)))
-            .build();
         Self(Arc::new(Inner {
             source,
-            settings,
             keys,
-            tokens,
-            refused,
+            store: Store::new(settings.entries, settings.lifetimes, settings.negative),
             flights: Flights::new(),
             breaker: Mutex::new(Breaker::new(settings.breaker_failures, settings.breaker_open)),
             since: Instant::now(),
@@ -212,7 +132,7 @@ impl Sts {
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
         exchangeable(&ask)?;
         let key = self.0.key(&ask);
-        if let Some(kept) = self.0.serving(&key, now).await {
+        if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
             self.renew_ahead(&kept, &ask, now);
             return Ok(Arc::clone(&kept.token));
@@ -220,7 +140,7 @@ impl Sts {
         match &self.0.source {
             Source::Issuer(issuer) => self.0.mint(issuer, key, &ask, now).await,
             Source::Exchange(client) => {
-                if let Some(refusal) = self.0.remembered(&key, now).await {
+                if let Some(refusal) = self.0.store.remembered(&key, now).await {
                     Outcomes::count(&self.0.outcomes.negative);
                     return Err(refusal);
                 }
@@ -232,10 +152,7 @@ impl Sts {
 
     /// Forgets a token that the upstream would not take, unless it has been replaced since.
     pub async fn evict(&self, token: &Arc<AppToken>) {
-        let kept = self.0.tokens.get(&token.key).await;
-        if kept.is_some_and(|kept| Arc::ptr_eq(&kept.token, token)) {
-            self.0.tokens.invalidate(&token.key).await;
-        }
+        self.0.store.forget(token).await;
     }
 
     /// What came of the asks so far.
@@ -252,7 +169,7 @@ impl Sts {
 
     /// Our own issuer, if that is the source.
     #[must_use]
-    pub fn issuer(&self) -> Option<&Issuer> {
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &self.0.source {
             Source::Issuer(issuer) => Some(issuer),
             Source::Exchange(_) => None,
@@ -316,18 +233,9 @@ impl Inner {
         self.keys.key(&Parts { subject, actor, audience, scope, organisation: ask.organisation })
     }
 
-    async fn serving(&self, key: &Key, now: Timestamp) -> Option<Arc<Kept>> {
-        self.tokens.get(key).await.filter(|kept| kept.lease.serves(now))
-    }
-
-    async fn remembered(&self, key: &Key, now: Timestamp) -> Option<Refusal> {
-        let refused = self.refused.get(key).await?;
-        (now < refused.until).then_some(refused.refusal)
-    }
-
     async fn mint(
         &self,
-        issuer: &Issuer,
+        source: &Issuer,
         key: Key,
         ask: &Ask<'_>,
         now: Timestamp,
@@ -341,8 +249,8 @@ impl Inner {
             actor: ask.actor.map(|actor| &actor.subject),
         };
         let id = Uuid::new_v4().to_string().into();
-        match issuer.mint(mint, now, id) {
-            Ok(issued) => Ok(self.keep(key, issued, presented(ask), now).await),
+        match source.mint(mint, now, id) {
+            Ok(issued) => Ok(self.store.keep(key, issued, presented(ask), now).await),
             Err(error) => {
                 Outcomes::count(&self.outcomes.failed);
                 log::error!("sts: {error}");
@@ -371,13 +279,13 @@ impl Inner {
         errand: &Errand,
         now: Timestamp,
     ) -> Option<Result<Arc<AppToken>, Refusal>> {
-        if let Some(kept) = self.serving(&errand.key, now).await {
+        if let Some(kept) = self.store.serving(&errand.key, now).await {
             let known = errand.replacing.as_ref();
             if known.is_none_or(|known| !Arc::ptr_eq(known, &kept.token)) {
                 return Some(Ok(Arc::clone(&kept.token)));
             }
         }
-        self.remembered(&errand.key, now).await.map(Err)
+        self.store.remembered(&errand.key, now).await.map(Err)
     }
 
     async fn run(&self, errand: &Errand, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
@@ -411,7 +319,7 @@ impl Inner {
                 if errand.replacing.is_some() {
                     Outcomes::count(&self.outcomes.refreshed_ahead);
                 }
-                Ok(self.keep(errand.key, issued, errand.presented, now).await)
+                Ok(self.store.keep(errand.key, issued, errand.presented, now).await)
             }
             Err(error) => Err(self.failed(errand, &error, now).await),
         }
@@ -426,30 +334,8 @@ impl Inner {
         }
         Outcomes::count(&self.outcomes.refused);
         let refusal = Refusal::new(Reason::StsRefused, error.to_string());
-        if !self.settings.negative.is_zero() {
-            let until = now + round_up(self.settings.negative);
-            self.refused.insert(errand.key, Refused { until, refusal: refusal.clone() }).await;
-        }
-        // What the service would not issue any more must not serve any more (R26).
-        self.tokens.invalidate(&errand.key).await;
+        self.store.refuse(errand.key, refusal.clone(), now).await;
         refusal
-    }
-
-    async fn keep(
-        &self,
-        key: Key,
-        issued: Issued,
-        presented: Timestamp,
-        now: Timestamp,
-    ) -> Arc<AppToken> {
-        let lease = Lease::new(self.settings.lifetimes, &key, issued.expires, presented, now);
-        let token = Arc::new(AppToken { issued, key });
-        if let Some(lease) = lease {
-            let length = lease.remaining(now);
-            let kept = Kept { token: Arc::clone(&token), lease, length };
-            self.tokens.insert(key, Arc::new(kept)).await;
-        }
-        token
     }
 
     fn with_breaker<T>(&self, act: impl FnOnce(&mut Breaker, Duration) -> T) -> T {
@@ -488,9 +374,6 @@ const WAITING_ON: Duration = Duration::from_millis(100);
 /// A renewal that failed is not tried again before.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
-/// Remembered refusals; somebody with many bad tokens gets no more memory than this.
-const REFUSALS: u64 = 10_000;
-
 /// An app token is an end product: exchanged again, it could only gain what it was issued without
 /// (R34). And an actor acts for a user, not for another actor.
 fn exchangeable(ask: &Ask<'_>) -> Result<(), Refusal> {
@@ -507,26 +390,6 @@ fn exchangeable(ask: &Ask<'_>) -> Result<(), Refusal> {
 fn presented(ask: &Ask<'_>) -> Timestamp {
     let subject = ask.identity.expires;
     ask.actor.map_or(subject, |actor| actor.expires.min(subject))
-}
-
-/// Lets the cache drop what serves nobody any more. Whether a token serves is decided by its
-/// lease alone; this only frees memory.
-struct ByLease;
-
-impl Expiry<Key, Arc<Kept>> for ByLease {
-    fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: Instant) -> Option<Duration> {
-        Some(kept.length)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        kept: &Arc<Kept>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(kept.length)
-    }
 }
 
 #[cfg(test)]

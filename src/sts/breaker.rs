@@ -117,9 +117,9 @@ mod tests {
         for outcome in [false, false, true, false, false] {
             let pass = breaker.allow(at(0)).unwrap();
             if outcome {
-                breaker.success(&pass)
+                breaker.success(&pass);
             } else {
-                breaker.failure(&pass, at(0))
+                breaker.failure(&pass, at(0));
             }
             assert!(breaker.is_closed());
         }

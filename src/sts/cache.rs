@@ -29,8 +29,8 @@ impl Key {
 /// Shows enough to tell two apart.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "Key({a:02x}{b:02x}{c:02x}{d:02x}…)")
+        let [first, second, third, ..] = self.0;
+        write!(f, "Key({first:02x}{second:02x}{third:02x}…)")
     }
 }
 
@@ -165,7 +165,7 @@ impl Lease {
         }
         // The end of what was presented bounds every renewal too.
         let renew_from = if issued < presented {
-            let ahead = lifetimes.refresh_ahead - key.jitter(lifetimes.refresh_ahead);
+            let ahead = lifetimes.refresh_ahead.saturating_sub(key.jitter(lifetimes.refresh_ahead));
             let half = now + usable_until.since(now) / 2;
             (issued - ahead).max(half).0
         } else {

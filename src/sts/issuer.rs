@@ -22,7 +22,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{organisation::Organisation, permission::PermissionSet, sts::Issued, time::Timestamp};
+use crate::{
+    organisation::Organisation,
+    permission::{Permission, PermissionSet},
+    sts::Issued,
+    time::Timestamp,
+};
 
 /// How an [`Issuer`] issues.
 pub struct IssuerSettings {
@@ -139,7 +144,7 @@ impl Issuer {
             exp: expires,
             jti: &jti,
             organisation_id: mint.organisation.map(|organisation| organisation.to_string()),
-            permissions: mint.permissions.iter().map(|permission| permission.as_str()).collect(),
+            permissions: mint.permissions.iter().map(Permission::as_str).collect(),
             act: mint.actor.map(|actor| Act { sub: actor }),
         };
         let token =

@@ -2,7 +2,6 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
 
 use super::*;
-use crate::permission::Permission;
 
 /// The key of RFC 8037, appendix A.1: PKCS#8 version 1 around its `d`.
 const RFC_8037: &str = "-----BEGIN PRIVATE KEY-----\n\
