@@ -148,10 +148,9 @@ mod tests {
         let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(policy.contains(&format!("form-action 'self' {issuer};")), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-        let me: Value = serde_json::from_slice(
-            &call("/api/desk/v1/me", &good).await.bytes().await.unwrap(),
-        )
-        .unwrap();
+        let me: Value =
+            serde_json::from_slice(&call("/api/desk/v1/me", &good).await.bytes().await.unwrap())
+                .unwrap();
         assert_eq!(me, json!({"sub": "alice", "name": null, "roles": ["r"]}));
     }
 }

@@ -14,9 +14,9 @@ async function read(path) {
 async function introduce() {
   try {
     const session = await read("/.portcullis/session");
-    const active = session.organisation;
-    organisation = active?.id ?? active ?? null;
-    show("organisation", active?.name ? `${active.name} (${active.id})` : organisation ?? "none");
+    organisation = session.organisation ?? null;
+    const known = session.organisations?.find((one) => one.id === organisation);
+    show("organisation", known?.name ? `${known.name} (${known.id})` : organisation ?? "none");
     show("permissions", list(session.permissions));
   } catch (fault) {
     show("organisation", `not known: ${fault.message}`);
