@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) sts: Option<String>,
     /// Further sections.
     pub(crate) extra: String,
+    /// The port to listen on; by default a free one.
+    pub(crate) port: Option<u16>,
     /// Whether to wait until it is ready, or only until it lives.
     pub(crate) ready: bool,
 }
@@ -41,6 +43,7 @@ impl Settings {
             bff: core,
             sts: None,
             extra: String::new(),
+            port: None,
             ready: true,
         }
     }
@@ -83,6 +86,7 @@ upstreams:
   bff: {{ servers: ['{bff}'], auth: {{ mode: IAM }} }}
 routes:
   - {{ path: '/ssi/{{*rest}}', access: public, upstream: core }}
+  - {{ path: '/ssi/slow/{{id}}', access: public, timeouts: {{ read: 300ms }}, upstream: core }}
   - {{ path: /api/config/v1, methods: [GET], accept: [session, iam, app], upstream: core }}
   - {{ path: /api/credential/v1, methods: [GET], accept: [session, iam, app], permissions: [CREDENTIAL_LIST], upstream: core }}
   - {{ path: /api/credential/v1, methods: [POST], accept: [session, iam, app], permissions: [CREDENTIAL_ISSUE], limits: {{ body: 1KiB }}, upstream: core }}
@@ -100,7 +104,7 @@ logs: {{ format: json, level: debug }}
 impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
-        let (port, admin) = (free_port(), free_port());
+        let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
         let directory = std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
