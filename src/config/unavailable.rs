@@ -54,7 +54,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     for (pattern, when, what) in UNAVAILABLE {
         visit(root, &KeyPath::default(), pattern, &mut |node, path| {
             if when.holds(node) {
-                let message = format!("{what} is not available in this version; leave it out");
+                let message = format!("is not available in this version ({what}); leave it out");
                 cx.fault_at(&node.position, path, message);
             }
         });
