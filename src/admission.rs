@@ -132,9 +132,8 @@ impl State {
         if let Authentication::Authenticated(identity) = &caller.authentication {
             facts.caller(identity);
         }
-        let named = place::read(&target.places, request.query(), headers, |name| {
-            found.parameter(name)
-        });
+        let named =
+            place::read(&target.places, request.query(), headers, |name| found.parameter(name));
         // Who may not come in does not learn whether the organisation could be read.
         let (named, unreadable) = match named {
             Ok(named) => (named, None),
@@ -212,11 +211,8 @@ impl State {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        let nobody = |authentication| Caller {
-            authentication,
-            session_id: None,
-            cookies: Vec::new(),
-        };
+        let nobody =
+            |authentication| Caller { authentication, session_id: None, cookies: Vec::new() };
         if target.policy.public {
             return Ok(nobody(Authentication::NotPresented));
         }

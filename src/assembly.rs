@@ -203,10 +203,9 @@ fn http(
 
 fn conflict(error: &TableError) -> (String, String) {
     match error {
-        TableError::Conflict(one, other) => (
-            format!("routes[{other}].path"),
-            format!("matches the same requests as routes[{one}]"),
-        ),
+        TableError::Conflict(one, other) => {
+            (format!("routes[{other}].path"), format!("matches the same requests as routes[{one}]"))
+        }
         TableError::Pattern(at, why) => (format!("routes[{at}].path"), why.clone()),
     }
 }

@@ -34,7 +34,13 @@ struct Cli {
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "gateway.yaml", env = "PORTCULLIS_CONFIG")]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "gateway.yaml",
+        env = "PORTCULLIS_CONFIG"
+    )]
     config: PathBuf,
 }
 

@@ -31,11 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::Admin;
 use crate::{
-    assembly::Assembly,
-    config::Config,
-    gateway::Gateway,
-    jwks::Jwks,
-    oidc::Provider,
+    assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
     telemetry::record::Records,
 };
 
@@ -191,7 +187,9 @@ fn first_keys(
             }
         };
         if tokio::time::timeout(FIRST_KEYS, fetch).await.is_err() {
-            log::error!("listening without the keys of every issuer; not ready until they are read");
+            log::error!(
+                "listening without the keys of every issuer; not ready until they are read"
+            );
         }
     });
     Ok(())
@@ -250,4 +248,3 @@ impl ShutdownSignalWatch for Signals {
         ShutdownSignal::GracefulTerminate
     }
 }
-

@@ -199,8 +199,7 @@ impl Policy {
         if !self.permissions.met_by(&held) {
             return Err(missing(&self.permissions));
         }
-        let carried =
-            if carry_all { held } else { held.intersection(&self.permissions.named()) };
+        let carried = if carry_all { held } else { held.intersection(&self.permissions.named()) };
         Ok(permit(carried, None))
     }
 
@@ -247,4 +246,3 @@ impl Policy {
 fn missing(requirement: &Requirement) -> Refusal {
     Refusal::new(Reason::PermissionMissing, format!("needs {requirement}"))
 }
-

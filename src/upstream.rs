@@ -18,8 +18,8 @@ use pingora::{
     },
     prelude::HttpPeer,
     protocols::l4::socket::SocketAddr as PeerAddress,
-    upstreams::peer::PeerOptions,
     protocols::tls::CaType,
+    upstreams::peer::PeerOptions,
     utils::tls::CertKey,
 };
 

@@ -65,30 +65,54 @@ pub(super) fn roles(config: &Config, defects: &mut Defects) -> Option<RoleMap> {
         return None;
     }
     let mapping = Mapping {
-        system_roles: config.system_roles.iter().map(|(name, role)| {
-            (name.clone(), SystemRole {
-                permissions: patterns(&role.permissions),
-                delegation: role.delegation.as_ref().map(|names| {
-                    names.iter().filter_map(|name| crate::permission::Permission::parse(name)).collect()
-                }),
+        system_roles: config
+            .system_roles
+            .iter()
+            .map(|(name, role)| {
+                (
+                    name.clone(),
+                    SystemRole {
+                        permissions: patterns(&role.permissions),
+                        delegation: role.delegation.as_ref().map(|names| {
+                            names
+                                .iter()
+                                .filter_map(|name| crate::permission::Permission::parse(name))
+                                .collect()
+                        }),
+                    },
+                )
             })
-        }).collect(),
-        iam_roles: config.iam_roles.iter().map(|(role, reaches)| {
-            let reaches: BTreeMap<_, _> = reaches.iter().map(|(key, roles)| {
-                let reach = match key {
-                    config::OrganisationKey::Every => Reach::Every,
-                    config::OrganisationKey::One(organisation) => Reach::One(*organisation),
-                };
-                (reach, roles.clone())
-            }).collect();
-            (role.clone(), reaches)
-        }).collect(),
-        organisations: config.organisations.iter().map(|(id, entry)| {
-            (*id, Tenant {
-                name: entry.name.as_deref().unwrap_or_default().into(),
-                ceiling: entry.ceiling.as_ref().map(|names| patterns(names)),
+            .collect(),
+        iam_roles: config
+            .iam_roles
+            .iter()
+            .map(|(role, reaches)| {
+                let reaches: BTreeMap<_, _> = reaches
+                    .iter()
+                    .map(|(key, roles)| {
+                        let reach = match key {
+                            config::OrganisationKey::Every => Reach::Every,
+                            config::OrganisationKey::One(organisation) => Reach::One(*organisation),
+                        };
+                        (reach, roles.clone())
+                    })
+                    .collect();
+                (role.clone(), reaches)
             })
-        }).collect(),
+            .collect(),
+        organisations: config
+            .organisations
+            .iter()
+            .map(|(id, entry)| {
+                (
+                    *id,
+                    Tenant {
+                        name: entry.name.as_deref().unwrap_or_default().into(),
+                        ceiling: entry.ceiling.as_ref().map(|names| patterns(names)),
+                    },
+                )
+            })
+            .collect(),
         known_permissions: config
             .routes
             .iter()
@@ -134,7 +158,7 @@ fn own_issuer(issuer: &config::Issuer, defects: &mut Defects) -> Option<(Source,
     let keys = KeySet::parse(&own.jwks_document(), &[Algorithm::EdDSA]);
     let keys = Arc::new(ArcSwap::from_pointee(defects.take("sts.issuer.keys", keys)?));
     let rules = app_rules(&issuer.iss, Duration::ZERO);
-    Some((Source::Issuer(own), TrustedIssuer { rules, keys: KeySource::Local(keys) }))
+    Some((Source::Issuer(Arc::new(own)), TrustedIssuer { rules, keys: KeySource::Local(keys) }))
 }
 
 fn exchange_client(
@@ -180,7 +204,7 @@ fn exchange_client(
         }),
     };
     let client = defects.take("sts.exchange.parameters", ExchangeClient::new(settings, http))?;
-    Some((Source::Exchange(client), trusted, keys))
+    Some((Source::Exchange(Box::new(client)), trusted, keys))
 }
 
 fn app_rules(issuer: &str, leeway: Duration) -> Rules {

@@ -26,7 +26,11 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<Strin
         };
         let settings = Settings {
             name: name.as_str().into(),
-            servers: upstream.servers.iter().map(|server| (server.host.clone(), server.port)).collect(),
+            servers: upstream
+                .servers
+                .iter()
+                .map(|server| (server.host.clone(), server.port))
+                .collect(),
             tls,
             demand: match &upstream.auth {
                 UpstreamAuth::Sts { audience } => Demand::AppToken(audience.as_str().into()),

@@ -67,9 +67,10 @@ pub(super) async fn start_login(
     session: &Session,
     now: Timestamp,
 ) -> Result<Answer, Refusal> {
-    let sessions = state.sessions.as_ref().ok_or_else(|| {
-        Refusal::new(Reason::CredentialMissing, "no browser login is configured")
-    })?;
+    let sessions = state
+        .sessions
+        .as_ref()
+        .ok_or_else(|| Refusal::new(Reason::CredentialMissing, "no browser login is configured"))?;
     let fields = session.req_header().headers.get_all(header::COOKIE);
     let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
     sessions.login.start(request.target(), &cookies, now).await
@@ -133,10 +134,7 @@ pub(super) async fn write(
     let bare = body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), bare).await.map_err(|error| error.into_down())?;
     if !bare {
-        session
-            .write_response_body(Some(body), true)
-            .await
-            .map_err(|error| error.into_down())?;
+        session.write_response_body(Some(body), true).await.map_err(|error| error.into_down())?;
     }
     drain_http2(session).await;
     Ok(true)

@@ -34,9 +34,8 @@ pub(super) fn finish(
         out.remove_header(&header::AUTHORIZATION);
     }
     if let Some(token) = grant.credential.token() {
-        let mut value =
-            http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| super::not_admitted())?;
+        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| super::not_admitted())?;
         value.set_sensitive(true);
         out.insert_header(header::AUTHORIZATION, value)?;
     }
@@ -63,7 +62,8 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
     let kept = match &state.sessions {
         Some(sessions) => sessions.jar.strip(fields.map(http::HeaderValue::as_bytes)),
         None => {
-            let joined = fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+            let joined =
+                fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
             http::HeaderValue::from_bytes(&joined).ok()
         }
     };

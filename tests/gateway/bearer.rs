@@ -6,12 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     demo::stand_in::jose::{Parts, SigningKey},
-    support::{
-        ACME, Gateway, Issuer, Recorder, Settings,
-        gateway::client,
-        issuer::now,
-        reason,
-    },
+    support::{ACME, Gateway, Issuer, Recorder, Settings, gateway::client, issuer::now, reason},
 };
 
 struct World {

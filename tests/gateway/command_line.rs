@@ -9,11 +9,7 @@ use std::{
 use crate::support::{free_port, gateway::secrets};
 
 fn portcullis(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_portcullis"))
-        .args(arguments)
-        .envs(secrets())
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).envs(secrets()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -73,7 +69,9 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
         let start = format!("{}:{number}:", file.path());
         assert!(line.starts_with(&start), "{line} does not start with {start}");
     }
-    for word in ["header_bytes", "plaintext", "upstreams.core.timeouts.read", "core", "credential_list"] {
+    for word in
+        ["header_bytes", "plaintext", "upstreams.core.timeouts.read", "core", "credential_list"]
+    {
         assert!(printed.contains(word), "{word} in {printed}");
     }
     // `run` says the same, before a port is bound.
@@ -126,9 +124,16 @@ fn completions_and_help_are_there_for_every_command() {
         let output = portcullis(&["completions", shell]);
         assert!(output.status.success() && output.stdout.len() > 500, "{shell}");
     }
-    for command in [&["--help"][..], &["run", "--help"], &["check", "--help"], &["keys", "--help"],
-        &["keys", "generate", "--help"], &["schema", "--help"], &["completions", "--help"], &["--version"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["keys", "--help"],
+        &["keys", "generate", "--help"],
+        &["schema", "--help"],
+        &["completions", "--help"],
+        &["--version"],
+    ] {
         let output = portcullis(command);
         assert!(output.status.success() && !output.stdout.is_empty(), "{command:?}");
     }

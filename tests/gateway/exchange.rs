@@ -5,12 +5,19 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Form, Json, Router, http::StatusCode, response::IntoResponse, routing::{get, post}};
+use axum::{
+    Form, Json, Router,
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{get, post},
+};
 use serde_json::json;
 
 use crate::{
     demo::stand_in::jose::{Parts, SigningKey},
-    support::{ACME, Gateway, Issuer, Recorder, Settings, gateway::client, issuer::now, listener, reason},
+    support::{
+        ACME, Gateway, Issuer, Recorder, Settings, gateway::client, issuer::now, listener, reason,
+    },
 };
 
 /// A token service that counts, and answers as the test wants.
@@ -85,10 +92,13 @@ fn answer(
     };
     let subject = field("subject_token");
     let subject = Parts::split(&subject).unwrap().claims["sub"].clone();
-    let token = key.sign("at+jwt", &json!({
-        "iss": issuer, "aud": field("audience"), "sub": subject, "exp": now() + 300,
-        "organisationId": organisation, "permissions": permissions,
-    }));
+    let token = key.sign(
+        "at+jwt",
+        &json!({
+            "iss": issuer, "aud": field("audience"), "sub": subject, "exp": now() + 300,
+            "organisationId": organisation, "permissions": permissions,
+        }),
+    );
     Json(json!({
         "access_token": token,
         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use reqwest::{Response, header::{LOCATION, SET_COOKIE}};
+use reqwest::{
+    Response,
+    header::{LOCATION, SET_COOKIE},
+};
 use url::Url;
 
 use crate::{
@@ -33,10 +36,7 @@ async fn world(extra: &str) -> World {
             after_logout: vec![],
             roles: None,
         }],
-        users: vec![
-            user("alice", "admin"),
-            user("bob", "reader"),
-        ],
+        users: vec![user("alice", "admin"), user("bob", "reader")],
     };
     // The provider compares redirects byte for byte, so it has to know the gateway's port.
     let port = free_port();
@@ -64,7 +64,10 @@ struct Browser {
 
 impl Browser {
     async fn navigate(&mut self, url: &str) -> Response {
-        self.send(client().get(url).header("sec-fetch-mode", "navigate").header("accept", "text/html")).await
+        self.send(
+            client().get(url).header("sec-fetch-mode", "navigate").header("accept", "text/html"),
+        )
+        .await
     }
 
     async fn fetch(&mut self, url: &str) -> Response {
@@ -72,7 +75,8 @@ impl Browser {
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
-        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<_> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let answer = request.header("cookie", cookies.join("; ")).send().await.unwrap();
         for line in answer.headers().get_all(SET_COOKIE) {
             let line = line.to_str().unwrap();
@@ -108,7 +112,8 @@ async fn log_in_at_provider(authorize: &Url, name: &str) -> Url {
     let user_field = if page.contains("name=\"username\"") { "username" } else { "user" };
     form.push((user_field.to_owned(), name.to_owned()));
     form.push(("password".to_owned(), name.to_owned()));
-    let action = page.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("");
+    let action =
+        page.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("");
     let action = authorize.join(&action.replace("&amp;", "&")).unwrap();
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let answer = client()
@@ -133,7 +138,10 @@ impl World {
     }
 
     fn gateway_url(&self, answer: &Response) -> Url {
-        Url::parse(&self.gateway.url("/")).unwrap().join(answer.headers()[LOCATION].to_str().unwrap()).unwrap()
+        Url::parse(&self.gateway.url("/"))
+            .unwrap()
+            .join(answer.headers()[LOCATION].to_str().unwrap())
+            .unwrap()
     }
 }
 
@@ -260,7 +268,9 @@ async fn r12_a_damaged_session_is_refused_or_leads_to_a_login() {
         let mut bad = good.clone().into_bytes();
         bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
         let bad = String::from_utf8(bad).unwrap();
-        let fetch = client().get(world.gateway.url("/desk/x")).header("cookie", format!("portcullis={bad}"));
+        let fetch = client()
+            .get(world.gateway.url("/desk/x"))
+            .header("cookie", format!("portcullis={bad}"));
         assert_eq!(fetch.send().await.unwrap().status(), 401, "byte {at}");
         let navigate = client()
             .get(world.gateway.url("/desk/x"))

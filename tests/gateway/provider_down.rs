@@ -25,8 +25,7 @@ async fn what_needs_the_provider_is_503_and_the_rest_serves() {
         BASE64.encode(claims.to_string())
     };
     let bearer = client().get(gateway.url("/api/config/v1")).bearer_auth(forged.join("."));
-    let navigation =
-        client().get(gateway.url("/desk/start")).header("sec-fetch-mode", "navigate");
+    let navigation = client().get(gateway.url("/desk/start")).header("sec-fetch-mode", "navigate");
     for request in [bearer, navigation] {
         let started = std::time::Instant::now();
         let answer = request.send().await.unwrap();

@@ -127,14 +127,16 @@ async fn r10_no_spelling_reaches_the_upstream_undecided() {
     let (_, core, gateway) = world().await;
     assert!(PATHS.len() + FORWARDED.len() >= 80);
     for (target, expected, word) in PATHS {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = raw(gateway.address, request.as_bytes()).await;
         assert_eq!(status(&answer), *expected, "{target}: {answer}");
         assert_eq!(reason(&answer), *word, "{target}");
         assert!(core.take().is_empty(), "{target} reached the upstream");
     }
     for target in FORWARDED {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         assert_eq!(status(&raw(gateway.address, request.as_bytes()).await), 200, "{target}");
         let [seen] = &core.take()[..] else { panic!("{target}: one request") };
         assert_eq!(seen.target(), *target, "forwarded byte for byte");
@@ -164,7 +166,9 @@ async fn r10_with_a_credential_the_same_spellings_lead_nowhere_else() {
 #[tokio::test]
 async fn bytes_that_pingora_rewrites_are_decided_on_as_they_are_forwarded() {
     let (_, core, gateway) = world().await;
-    for target in [&b"/ssi/a\"b"[..], b"/ssi/a<b", b"/ssi/\xc3\xa9", b"/ssi/a\0b", b"/ssi/a\x01b", b"/ssi/#x"] {
+    for target in
+        [&b"/ssi/a\"b"[..], b"/ssi/a<b", b"/ssi/\xc3\xa9", b"/ssi/a\0b", b"/ssi/a\x01b", b"/ssi/#x"]
+    {
         let mut request = b"GET ".to_vec();
         request.extend_from_slice(target);
         request.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -183,22 +187,60 @@ async fn bytes_that_pingora_rewrites_are_decided_on_as_they_are_forwarded() {
 
 /// Headers that only the gateway may set, or that claim another target, in many spellings.
 const MANAGED: &[&str] = &[
-    "X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X.Forwarded.For", "X-Forwarded_For",
-    "X-Forwarded-Host", "X_FORWARDED_HOST", "X-Forwarded-Proto", "X-Forwarded-Prefix",
-    "X-Forwarded-Port", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Forwarded-Method",
-    "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Client-Cert", "Forwarded", "FORWARDED",
-    "X-Real-IP", "X_Real_IP", "X.Real.IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP",
-    "X-Original-URL", "X-Original-Uri", "X_Original_URL", "X-Rewrite-URL", "X.Rewrite.Url",
-    "X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-HTTP-Method", "X-Method-Override",
-    "X-Session-Id", "X_Session_Id", "X.Session.Id", "X~Session~Id", "X-Portcullis-User",
-    "X-Auth-Request-User", "X-Remote-User", "Remote-User", "X_Remote_User", "X-Envoy-Original-Path",
-    "Content_Type", "Transfer_Encoding", "Content_Length", "Proxy",
+    "X-Forwarded-For",
+    "x-forwarded-for",
+    "X_Forwarded_For",
+    "X.Forwarded.For",
+    "X-Forwarded_For",
+    "X-Forwarded-Host",
+    "X_FORWARDED_HOST",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Port",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Path",
+    "X-Forwarded-Method",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Client-Cert",
+    "Forwarded",
+    "FORWARDED",
+    "X-Real-IP",
+    "X_Real_IP",
+    "X.Real.IP",
+    "X-Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Original-URL",
+    "X-Original-Uri",
+    "X_Original_URL",
+    "X-Rewrite-URL",
+    "X.Rewrite.Url",
+    "X-HTTP-Method-Override",
+    "X_HTTP_Method_Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Session-Id",
+    "X_Session_Id",
+    "X.Session.Id",
+    "X~Session~Id",
+    "X-Portcullis-User",
+    "X-Auth-Request-User",
+    "X-Remote-User",
+    "Remote-User",
+    "X_Remote_User",
+    "X-Envoy-Original-Path",
+    "Content_Type",
+    "Transfer_Encoding",
+    "Content_Length",
+    "Proxy",
 ];
 
 #[tokio::test]
 async fn r05_foreign_identity_headers_never_reach_the_upstream() {
     let (_, core, gateway) = world().await;
-    let (client_set, answer_names) = ("evil", ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    let (client_set, answer_names) =
+        ("evil", ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
     for name in MANAGED {
         let request = format!(
             "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\n{name}: {client_set}\r\n\
@@ -220,7 +262,14 @@ async fn only_known_headers_are_added() {
     raw(gateway.address, request.as_bytes()).await;
     let mut names = core.take()[0].names();
     names.sort();
-    let allowed = ["host", "traceparent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
+    let allowed = [
+        "host",
+        "traceparent",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    ];
     assert_eq!(names, allowed);
 }
 
@@ -253,23 +302,56 @@ const HEADS: &[(&str, &str)] = &[
     ("two other Hosts", "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n"),
     ("an empty Host", "GET /ssi/x HTTP/1.1\r\nHost:\r\n\r\n"),
     ("userinfo", "GET /ssi/x HTTP/1.1\r\nHost: a@localhost\r\n\r\n"),
-    ("CL and TE", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("TE and CL", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
-    ("gzip, chunked", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-    ("chunked, identity", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
-    ("TE twice", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("TE in 1.0", "POST /ssi/x HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (
+        "CL and TE",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "TE and CL",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "gzip, chunked",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "chunked, identity",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "TE twice",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "TE in 1.0",
+        "POST /ssi/x HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
     ("CL +5", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\nabcde"),
-    ("CL twice", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde"),
+    (
+        "CL twice",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde",
+    ),
     ("CL 5, 5", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5, 5\r\n\r\nabcde"),
-    ("CL conflict", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde"),
+    (
+        "CL conflict",
+        "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+    ),
     ("bare LF", "GET /ssi/x HTTP/1.1\nHost: localhost\n\n"),
     ("one bare LF", "GET /ssi/x HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n"),
     ("obs-fold", "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n"),
     ("space before colon", "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nX : a\r\n\r\n"),
-    ("two Authorizations", "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n"),
-    ("two Content-Types", "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n"),
-    ("two of our cookies", "GET /desk/x HTTP/1.1\r\nHost: localhost\r\nCookie: portcullis=1.a; portcullis=1.b\r\n\r\n"),
+    (
+        "two Authorizations",
+        "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+    ),
+    (
+        "two Content-Types",
+        "GET /ssi/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n",
+    ),
+    (
+        "two of our cookies",
+        "GET /desk/x HTTP/1.1\r\nHost: localhost\r\nCookie: portcullis=1.a; portcullis=1.b\r\n\r\n",
+    ),
     ("an odd expectation", "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nExpect: 200-ok\r\n\r\n"),
 ];
 
@@ -296,7 +378,8 @@ async fn trace_and_unknown_methods_are_405_with_allow() {
         assert!(matches!(status(&answer), 400 | 405), "{method}: {answer}");
         assert!(core.take().is_empty());
     }
-    let request = "DELETE /api/credential/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request =
+        "DELETE /api/credential/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = raw(gateway.address, request.as_bytes()).await;
     assert_eq!(status(&answer), 405);
     assert!(answer.to_ascii_lowercase().contains("allow: get, head, post"), "{answer}");

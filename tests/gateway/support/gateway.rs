@@ -105,7 +105,8 @@ impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
         let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
-        let directory = std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
         fs::write(&file, settings.yaml(port, admin)).unwrap();
