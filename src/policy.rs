@@ -89,7 +89,7 @@ pub struct Permit {
     identity: Option<Arc<Identity>>,
     organisation: Option<Organisation>,
     permissions: PermissionSet,
-    outstanding: Option<Requirement>,
+    requirement: Requirement,
 }
 
 impl Permit {
@@ -111,21 +111,13 @@ impl Permit {
         &self.permissions
     }
 
-    /// Whether the permissions are only known once the token service has answered.
-    #[must_use]
-    pub const fn is_outstanding(&self) -> bool {
-        self.outstanding.is_some()
-    }
-
-    /// The last part of the decision where permissions stand in the issued token.
+    /// The last part of the decision, once the token service has answered: what Core will see
+    /// has to carry what the route demands, whatever was known here before.
     ///
     /// # Errors
     /// `permission_missing` when the token does not carry what the route demands.
     pub fn settle(&self, issued: &PermissionSet) -> Result<(), Refusal> {
-        match &self.outstanding {
-            Some(requirement) if !requirement.met_by(issued) => Err(missing(requirement)),
-            _ => Ok(()),
-        }
+        if self.requirement.met_by(issued) { Ok(()) } else { Err(missing(&self.requirement)) }
     }
 }
 
@@ -145,7 +137,7 @@ impl Policy {
                 identity: None,
                 organisation: named,
                 permissions: PermissionSet::default(),
-                outstanding: None,
+                requirement: Requirement::Nothing,
             });
         }
         let identity = match who {
@@ -177,20 +169,16 @@ impl Policy {
         if !self.roles.is_empty() && !self.roles.iter().any(in_role) {
             return Err(Refusal::new(Reason::RoleMissing, "none of the route's roles"));
         }
-        let permit = |permissions, outstanding| Permit {
+        let permit = |permissions| Permit {
             identity: Some(Arc::clone(identity)),
             organisation,
             permissions,
-            outstanding,
+            requirement: self.permissions.clone(),
         };
         let (held, carry_all) = match (&identity.permissions, rights) {
             (Some(held), _) => (held.clone(), true),
-            (None, Rights::Issued) if self.permissions == Requirement::Nothing => {
-                return Ok(permit(PermissionSet::default(), None));
-            }
-            (None, Rights::Issued) => {
-                return Ok(permit(self.permissions.named(), Some(self.permissions.clone())));
-            }
+            // The issued token will tell; see `Permit::settle`.
+            (None, Rights::Issued) => return Ok(permit(self.permissions.named())),
             (None, Rights::Roles { map, carry_all }) => {
                 let held = organisation.and_then(|here| map.permissions(&identity.roles, here));
                 (held.map_or_else(PermissionSet::default, |held| (*held).clone()), carry_all)
@@ -200,7 +188,7 @@ impl Policy {
             return Err(missing(&self.permissions));
         }
         let carried = if carry_all { held } else { held.intersection(&self.permissions.named()) };
-        Ok(permit(carried, None))
+        Ok(permit(carried))
     }
 
     /// The one organisation that the request is about: what it names, else the session's, else

@@ -43,7 +43,13 @@ impl Surroundings for Given {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "SECRET").then(|| "hush".to_owned())
+        // The demo's secrets are variables, since it makes them anew at every start.
+        match name {
+            "SECRET" | "DEMO_IAM_CLIENT_SECRET" => Some("hush".to_owned()),
+            "DEMO_SESSION_KEY" => Some(SESSION_KEY.to_owned()),
+            "DEMO_STS_KEY" => Some(ISSUER_KEY.to_owned()),
+            _ => None,
+        }
     }
 }
 

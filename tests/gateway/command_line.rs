@@ -38,13 +38,16 @@ impl Drop for File {
     }
 }
 
-/// Five faults of five kinds, on lines 3, 8, 10, 13 and 15.
+/// Five faults of five kinds, on lines 3, 11, 13, 16 and 18.
 const FIVE_FAULTS: &str = "\
 public_url: http://localhost:8080
 listeners: [ { address: '127.0.0.1:8080' } ]
 limits: { header_byte: 32KiB }
 iam: { issuer: http://127.0.0.1:8081, audience: a }
+system_roles: { reader: [CREDENTIAL_LIST] }
 sts: { issuer: { iss: http://localhost:8080, keys: [ { env: TEST_STS_KEY } ] } }
+organisations: { 6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11: {} }
+iam_roles: { reader: { '*': [reader] } }
 upstreams:
   core:
     servers: ['core.internal:3000']
@@ -65,7 +68,7 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
     let printed = text(&output.stderr);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines.len(), 5, "{printed}");
-    for (line, number) in lines.iter().zip([3, 8, 10, 13, 15]) {
+    for (line, number) in lines.iter().zip([3, 11, 13, 16, 18]) {
         let start = format!("{}:{number}:", file.path());
         assert!(line.starts_with(&start), "{line} does not start with {start}");
     }

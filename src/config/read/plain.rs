@@ -213,7 +213,7 @@ impl<T: Read> Read for Vec<T> {
             .enumerate()
             .filter_map(|(at, element)| cx.within(Step::Index(at), |cx| T::read(element, cx)))
             .collect();
-        (read.len() == elements.len()).then_some(read)
+        cx.whole(read.len() == elements.len()).then_some(read)
     }
 
     fn schema(schemas: &mut Schemas) -> Json {
