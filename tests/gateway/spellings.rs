@@ -95,7 +95,7 @@ const PATHS: &[(&str, u16, &str)] = &[
     ("/ssi/%7E", 400, "ambiguous_path"),
     ("/ssi/|", 400, "ambiguous_path"),
     ("/ssi/^", 400, "ambiguous_path"),
-    ("/ssi/`", 400, "ambiguous_path"),
+    ("/ssi/`", 400, "malformed_request"),
     ("/ssi/{x}", 400, "ambiguous_path"),
     ("/ssi/[x]", 400, "ambiguous_path"),
     ("api/credential/v1", 400, "malformed_request"),
