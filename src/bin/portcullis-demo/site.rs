@@ -1,0 +1,198 @@
+//! The demo's small world: who lives in it, and where everything listens.
+//!
+//! `conf/demo.yaml` says the same to the gateway; a test here holds the two together.
+
+use std::time::Duration;
+
+use tokio::{net::TcpListener, task::JoinSet};
+use uuid::Uuid;
+
+use crate::stand_in::{bff, core, iam, sts};
+
+/// Where the gateway is reached.
+pub(crate) const PUBLIC_URL: &str = "http://localhost:8080";
+/// Where the gateway says whether it is ready.
+pub(crate) const READY_URL: &str = "http://127.0.0.1:9090/readyz";
+/// Ports that the gateway takes.
+pub(crate) const GATEWAY_PORTS: [u16; 2] = [8080, 9090];
+/// Where the IAM provider is reached.
+pub(crate) const IAM_URL: &str = "http://127.0.0.1:8081";
+/// Who a user of the provider is, for the platform.
+const PLATFORM: &str = "procivis-one-platform";
+const CORE_AUDIENCE: &str = "one-core";
+const ACME: Uuid = Uuid::from_u128(0x6b1e_5f0a_2d2c_4c1c_9f0e_0d9f_5a5b_7a11);
+const GLOBEX: Uuid = Uuid::from_u128(0xc2f7_a3de_51b4_4f7e_8a55_7d0f_3f0a_9b22);
+
+/// One stand-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Iam,
+    Core,
+    Bff,
+    Sts,
+}
+
+impl Part {
+    /// Where the demo has it.
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Self::Iam => 8081,
+            Self::Core => 8082,
+            Self::Bff => 8083,
+            Self::Sts => 8084,
+        }
+    }
+
+    /// Where it shows what it received; Core and the token service have such a port.
+    pub(crate) const fn has_control(self) -> bool {
+        matches!(self, Self::Core | Self::Sts)
+    }
+
+    /// What to call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Iam => "the IAM provider",
+            Self::Core => "Core",
+            Self::Bff => "BFF",
+            Self::Sts => "the token service",
+        }
+    }
+
+    /// Serves it until the set is dropped. `secret` is that of the gateway's client.
+    pub(crate) fn spawn(
+        self,
+        tasks: &mut JoinSet<std::io::Result<()>>,
+        listener: TcpListener,
+        control: Option<TcpListener>,
+        secret: &str,
+    ) -> std::io::Result<()> {
+        match self {
+            Self::Iam => {
+                let issuer = format!("http://{}", listener.local_addr()?);
+                tasks.spawn(iam::serve(listener, provider(issuer, secret)));
+            }
+            Self::Core => {
+                let recorder = core::Recorder::default();
+                if let Some(control) = control {
+                    tasks.spawn(core::serve_control(control, recorder.clone()));
+                }
+                tasks.spawn(core::serve(listener, one_core(recorder)));
+            }
+            Self::Bff => {
+                let settings =
+                    bff::Settings { iam_issuer: IAM_URL.into(), iam_audience: PLATFORM.into() };
+                tasks.spawn(bff::serve(listener, settings));
+            }
+            Self::Sts => {
+                let issuer = format!("http://{}", listener.local_addr()?);
+                let handle = sts::Handle::default();
+                if let Some(control) = control {
+                    tasks.spawn(sts::serve_control(control, handle.clone()));
+                }
+                tasks.spawn(sts::serve(listener, token_service(issuer, handle)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn provider(issuer: String, secret: &str) -> iam::Settings {
+    let user = |name: &str, full_name: &str, role: &str| iam::User {
+        name: name.into(),
+        password: name.into(),
+        full_name: full_name.into(),
+        roles: vec![role.into()],
+    };
+    let desk = iam::Client {
+        id: "desk".into(),
+        secret: secret.into(),
+        redirects: vec![format!("{PUBLIC_URL}/.portcullis/callback")],
+        after_logout: vec![PUBLIC_URL.into(), format!("{PUBLIC_URL}/")],
+        roles: None,
+    };
+    let program = iam::Client {
+        id: "api-client".into(),
+        secret: "api-client".into(),
+        redirects: Vec::new(),
+        after_logout: Vec::new(),
+        roles: Some(vec!["organization_reader".into()]),
+    };
+    iam::Settings {
+        issuer,
+        audience: PLATFORM.into(),
+        lifetime: Duration::from_mins(5),
+        clients: vec![desk, program],
+        users: vec![
+            user("alice", "Alice Example", "organization_admin"),
+            user("bob", "Bob Example", "organization_reader"),
+        ],
+    }
+}
+
+fn one_core(recorder: core::Recorder) -> core::Settings {
+    core::Settings {
+        mode: core::Mode::Sts {
+            issuer: PUBLIC_URL.into(),
+            audience: CORE_AUDIENCE.into(),
+            jwks: format!("{PUBLIC_URL}/.well-known/jwks.json"),
+            ttl: Duration::from_mins(10),
+            leeway: Duration::from_mins(1),
+        },
+        organisations: vec![(ACME, "Acme".into()), (GLOBEX, "Globex".into())],
+        recorder,
+    }
+}
+
+fn token_service(issuer: String, handle: sts::Handle) -> sts::Settings {
+    let read = ["CREDENTIAL_LIST", "CREDENTIAL_DETAIL", "CREDENTIAL_SCHEMA_LIST", "HISTORY_LIST"];
+    let issue = ["CREDENTIAL_ISSUE", "CREDENTIAL_SHARE", "CREDENTIAL_REVOKE"];
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    sts::Settings {
+        issuer,
+        audiences: vec![CORE_AUDIENCE.into()],
+        lifetime: Duration::from_mins(5),
+        iam_issuer: IAM_URL.into(),
+        iam_audience: PLATFORM.into(),
+        roles: vec![
+            ("organization_admin".into(), [names(&read), names(&issue)].concat()),
+            ("organization_reader".into(), names(&read)),
+        ],
+        client: None,
+        handle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_told_the_same() {
+        let text = include_str!("../../../conf/demo.yaml");
+        let config: Value = serde_yaml::from_str(text).unwrap();
+        let at = |pointer: &str| config.pointer(pointer).unwrap().as_str().unwrap();
+        let loopback = |part: Part| format!("127.0.0.1:{}", part.port());
+        assert_eq!(at("/public_url"), PUBLIC_URL);
+        assert_eq!(at("/sts/issuer/iss"), PUBLIC_URL);
+        assert_eq!(at("/iam/issuer"), IAM_URL);
+        assert_eq!(IAM_URL, format!("http://{}", loopback(Part::Iam)));
+        assert_eq!(at("/iam/audience"), PLATFORM);
+        assert_eq!(at("/iam/client/id"), provider(String::new(), "").clients[0].id);
+        assert_eq!(at("/upstreams/core/auth/audience"), CORE_AUDIENCE);
+        assert_eq!(at("/upstreams/core/servers/0"), loopback(Part::Core));
+        assert_eq!(at("/upstreams/bff/servers/0"), loopback(Part::Bff));
+        assert_eq!(at(&format!("/organisations/{ACME}/name")), "Acme");
+        assert_eq!(at(&format!("/organisations/{GLOBEX}/name")), "Globex");
+        let listeners = [at("/listeners/0/address"), at("/admin/address")];
+        assert_eq!(listeners, GATEWAY_PORTS.map(|port| format!("127.0.0.1:{port}")));
+        assert!(READY_URL.starts_with(&format!("http://{}/", at("/admin/address"))));
+        for (role, user) in [("organization_admin", "alice"), ("organization_reader", "bob")] {
+            assert!(config["iam_roles"].get(role).is_some());
+            let users = provider(String::new(), "").users;
+            let user = users.into_iter().find(|one| one.name == user).unwrap();
+            assert_eq!(user.roles, [role]);
+        }
+    }
+}
