@@ -142,7 +142,7 @@ server: { threads: 2, grace: 100ms }
 
 async function generated(kind) {
   const { stdout } = await promisify(execFile)(GATEWAY, ['keys', 'generate', kind]);
-  return stdout;
+  return stdout.trim();
 }
 
 /** A child process; what it says is kept, and shown when it did not do what it should. */

@@ -161,7 +161,6 @@ describe('with a session that lasts', () => {
   });
 
   test('a call without a session is refused, not sent to log in', async () => {
-    // The provider's page is another origin; from there a form would be a navigation.
     const answer = await fetch(site.publicUrl + CREDENTIALS, { redirect: 'manual' });
     assert.equal(answer.status, 401);
     assert.equal((await answer.json()).reason, 'credential_missing');
