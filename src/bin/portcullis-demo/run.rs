@@ -180,10 +180,7 @@ fn our_name() -> String {
 fn invitation(us: &str, styled: bool) -> String {
     let bold = |text: &str| if styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
     let with_token = |user: &str, request: &str| {
-        format!(
-            "curl -i {request} \
-     -H \"Authorization: Bearer $({us} token {user})\""
-        )
+        format!("curl -i {request} \\\n     -H \"Authorization: Bearer $({us} token {user})\"")
     };
     let tries = [
         (
