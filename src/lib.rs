@@ -1,9 +1,53 @@
 //! Portcullis: the identity-aware edge proxy in front of Procivis One Core.
+//!
+//! A request passes the modules in this order, in one direction; each step can only hand its
+//! result to the next, and a refusal at any of them is answered there.
+//!
+//! | step | module | what it does |
+//! | --- | --- | --- |
+//! | 1 | [`listener`] | TCP and TLS, the admin listener, start and stop |
+//! | 2 | [`request`] | the trusted view: one Host, one path, no foreign identity headers |
+//! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
+//! | 4 | [`route`] | host, method and path to one route |
+//! | 5 | [`authentication`], [`session`], [`bearer`], [`jwks`] | who is asking |
+//! | 6 | [`organisation`] | for which organisation |
+//! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
+//! | 8 | [`credential`], [`sts`] | the one credential that the upstream demands |
+//! | 9 | [`upstream`] | the server that answers |
+//! | 10 | [`gateway`] | the phases of Pingora; every response |
+//! | 11 | [`telemetry`] | access record, audit record, metrics |
+//!
+//! [`admission`] is steps 4 to 8 as one function; the server and `explain` call the same.
+//! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
+//! of everything that is answered instead of forwarded.
+//!
+//! What decides (`request`, `route`, `policy`, `organisation`, `session`, `bearer`, `sts::cache`,
+//! `sts::issuer`) names no framework, no HTTP client and no clock: time is an argument.
 
+pub mod admission;
 pub mod answer;
+pub mod assembly;
+pub mod authentication;
+pub mod bearer;
+pub mod cli;
+pub mod config;
+pub mod credential;
+pub mod gateway;
 pub mod http_client;
 pub mod identity;
+pub mod jwks;
+pub mod listener;
+pub mod login;
+pub mod oidc;
 pub mod organisation;
 pub mod permission;
+pub mod policy;
 pub mod refusal;
+pub mod request;
+pub mod roles;
+pub mod route;
+pub mod session;
+pub mod sts;
+pub mod telemetry;
 pub mod time;
+pub mod upstream;

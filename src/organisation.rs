@@ -1,5 +1,7 @@
 //! The organisation: Core's tenant, a UUID.
 
+pub mod place;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,12 @@ impl Organisation {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The id's 16 bytes, for digests.
+    #[must_use]
+    pub const fn into_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
     }
 }
 

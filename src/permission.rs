@@ -1,5 +1,7 @@
 //! Permissions, sets of them, and what a route demands of a set.
 
+pub mod core;
+
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// One permission: a SCREAMING_SNAKE name such as `CREDENTIAL_ISSUE`.

@@ -1,0 +1,60 @@
+# Try it, test it, check it. `make` alone lists the targets.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+TOOLS := $(abspath $(TARGET_DIR))/tools
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-rust test-browser check fmt clippy doc deny advisories clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+demo: ## build and start the gateway with stand-ins for all around it; Ctrl-C ends it
+	@tests/install-prerequisites build
+	$(CARGO) build --locked --features demo --bins
+	@exec "$(TARGET_DIR)/debug/portcullis-demo"
+
+build: ## build the gateway as it is released
+	@tests/install-prerequisites build
+	$(CARGO) build --locked --release --bin portcullis
+
+test: test-rust test-browser ## every test; installs what they need and is missing
+
+test-rust: ## unit, property and integration tests
+	@tests/install-prerequisites build
+	$(CARGO) test --locked --all-features
+
+test-browser: ## the gateway, an OpenID provider and Chromium together
+	@tests/install-prerequisites build browser
+	$(CARGO) build --locked --features demo --bins
+	cd tests/browser && PORTCULLIS_BIN_DIR="$(abspath $(TARGET_DIR))/debug" node --test
+
+check: fmt clippy doc deny ## everything that is judged without running it
+
+fmt: ## layout of the source
+	$(CARGO) fmt --check
+
+clippy: ## lints, none of which may be left
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+
+doc: ## documentation, private items too, without a broken link
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features --document-private-items
+
+deny: $(CARGO_DENY) ## licences, sources and bans of every dependency
+	$(DENY) check bans licenses sources
+
+# Apart from `deny`: it fetches the advisory database, which a closed network does not allow.
+advisories: $(CARGO_DENY) ## known vulnerabilities of every dependency; needs the network
+	$(DENY) check advisories
+
+$(CARGO_DENY):
+	$(CARGO) install --locked --root "$(TOOLS)" cargo-deny@$(CARGO_DENY_VERSION)
+
+clean: ## remove what was built and installed here
+	$(CARGO) clean
+	rm -rf tests/browser/node_modules

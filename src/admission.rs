@@ -1,0 +1,300 @@
+//! The way of a request from its trusted view to a decision, with everything that the decision
+//! needs and nothing of the framework that carries the request.
+//!
+//! [`State`] is one configuration at work, whole: a request begins and ends under the same one.
+//! The server, `explain` and the tests all decide through [`State::admit`].
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    authentication::{Accepted, Authenticator, Presented, presented},
+    credential::{self, Credential, Demand},
+    identity::Identity,
+    login::{Choice, Login, Standing},
+    organisation::place::{self, Place},
+    policy::{Authentication, Decision, Permit, Policy, Rights},
+    refusal::{Reason, Refusal},
+    request::{Rules, TrustedRequest},
+    roles::RoleMap,
+    route::RouteTable,
+    session::{self, Jar, Opened},
+    sts::Sts,
+    telemetry::record::{Facts, Verdict},
+    time::Timestamp,
+    upstream::Upstream,
+};
+
+/// One configuration at work.
+pub struct State {
+    /// What every head is held against.
+    pub rules: Rules,
+    /// The host of the public origin.
+    pub public_host: Box<str>,
+    /// The public origin without its scheme, which is what upstreams see as Host.
+    pub public_authority: Box<str>,
+    /// What is reachable.
+    pub routes: RouteTable<Target>,
+    /// Every upstream.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Browser sessions, where there are any.
+    pub sessions: Option<Sessions>,
+    /// Bearer tokens.
+    pub authenticator: Authenticator,
+    /// IAM roles and what they permit, where that is known here.
+    pub roles: Option<RoleMap>,
+    /// Whether minted tokens carry every permission held.
+    pub carry_all: bool,
+    /// The token service.
+    pub sts: Option<Sts>,
+}
+
+/// Browser sessions.
+pub struct Sessions {
+    /// Their cookies.
+    pub jar: Arc<Jar>,
+    /// Without a request for this long, a session ends.
+    pub idle: Duration,
+    /// So long after its login, a session ends.
+    pub absolute: Duration,
+    /// Our own endpoints.
+    pub login: Login,
+}
+
+/// What a route leads to.
+#[derive(Clone)]
+pub struct Target {
+    /// Its pattern, as records show it.
+    pub label: Arc<str>,
+    /// What it demands.
+    pub policy: Policy,
+    /// Where a request names its organisation.
+    pub places: Vec<Place>,
+    /// Who answers.
+    pub upstream: Arc<Upstream>,
+    /// Bytes of a request body.
+    pub body: u64,
+    /// In place of the upstream's time-outs.
+    pub read: Option<Duration>,
+    /// In place of the upstream's time-outs.
+    pub write: Option<Duration>,
+}
+
+/// What goes on to the upstream, and with what.
+pub struct Grant {
+    /// Who answers, and how.
+    pub target: Target,
+    /// The credential.
+    pub credential: Credential,
+    /// Names the session to the upstream; opens nothing.
+    pub session_id: Option<String>,
+}
+
+/// The outcome for a request that is not refused.
+pub enum Admitted {
+    /// It goes on.
+    Forward(Box<Grant>),
+    /// A person has to log in first.
+    Login,
+}
+
+/// What authentication found, with what a session adds.
+struct Caller {
+    authentication: Authentication,
+    session_id: Option<String>,
+    cookies: Vec<HeaderValue>,
+}
+
+impl State {
+    /// Decides a request and gets its credential, noting what it learns in `facts`. Session
+    /// cookies to be written go to `cookies`, whatever becomes of the request.
+    ///
+    /// # Errors
+    /// Every refusal of the table but those of the trusted view and of the upstream.
+    pub async fn admit(
+        &self,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        facts: &mut Facts,
+        route_index: &mut Option<usize>,
+        cookies: &mut Vec<HeaderValue>,
+        now: Timestamp,
+    ) -> Result<Admitted, Refusal> {
+        let found = self.routes.find(&request.host, &request.method, request.path())?;
+        let target = found.route;
+        *route_index = Some(found.index);
+        facts.route = Some(Arc::clone(&target.label));
+        facts.upstream = Some(Arc::clone(target.upstream.name()));
+
+        let caller = self.authenticate(target, headers, now).await?;
+        cookies.extend(caller.cookies);
+        if let Authentication::Authenticated(identity) = &caller.authentication {
+            facts.caller(identity);
+        }
+        let named =
+            place::read(&target.places, request.query(), headers, |name| found.parameter(name));
+        // Who may not come in does not learn whether the organisation could be read.
+        let (named, unreadable) = match named {
+            Ok(named) => (named, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let decision =
+            target.policy.decide(&caller.authentication, named, self.rights(), request.navigation);
+        let permit = match (decision, unreadable) {
+            (Decision::Login, _) => {
+                facts.decision = Some(Verdict::Login);
+                return Ok(Admitted::Login);
+            }
+            (Decision::Refuse(refusal), None) => return Err(refusal),
+            (Decision::Refuse(refusal), Some(_)) if refusal.reason.status() == 401 => {
+                return Err(refusal);
+            }
+            (_, Some(unreadable)) => return Err(unreadable),
+            (Decision::Forward(permit), None) => permit,
+        };
+        facts.organisation = permit.organisation();
+        let credential = self.credential(&permit, target, now).await?;
+        facts.decision = Some(Verdict::Forward);
+        facts.credential = Some(credential.word());
+        Ok(Admitted::Forward(Box::new(Grant {
+            target: target.clone(),
+            credential,
+            session_id: caller.session_id,
+        })))
+    }
+
+    /// What a user is told about their own rights.
+    #[must_use]
+    pub fn standing(&self, identity: &Identity) -> Standing {
+        let Some(map) = &self.roles else { return Standing::default() };
+        let theirs = map.organisations_of(&identity.roles);
+        let active = match (identity.organisation, &*theirs) {
+            (Some(active), _) => Some(active),
+            (None, [only]) => Some(*only),
+            (None, _) => None,
+        };
+        let held = active.and_then(|active| map.permissions(&identity.roles, active));
+        let names = held.iter().flat_map(|held| held.iter());
+        Standing {
+            permissions: names.map(|permission| permission.as_str().to_owned()).collect(),
+            organisations: theirs
+                .into_iter()
+                .map(|id| Choice {
+                    id,
+                    name: map.name(id).map(|name| name.to_string()).unwrap_or_default(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The `Host` that an upstream sees for a request to one of our hosts.
+    #[must_use]
+    pub fn host_for_upstream<'a>(&'a self, host: &'a str) -> &'a str {
+        if host == &*self.public_host { &self.public_authority } else { host }
+    }
+
+    /// Where permissions are known.
+    #[must_use]
+    pub const fn rights(&self) -> Rights<'_> {
+        match &self.roles {
+            Some(map) => Rights::Roles { map, carry_all: self.carry_all },
+            None => Rights::Issued,
+        }
+    }
+
+    /// Who asks, by the credentials that count on this route. What the caller put into
+    /// `Authorization` comes first: a program that sends a token means it.
+    async fn authenticate(
+        &self,
+        target: &Target,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let nobody =
+            |authentication| Caller { authentication, session_id: None, cookies: Vec::new() };
+        if target.policy.public {
+            return Ok(nobody(Authentication::NotPresented));
+        }
+        let failed = |refusal| Authentication::Failed { refusal, session: false };
+        let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
+        let accepts = target.policy.accepts;
+        match presented(headers.get_all(header::AUTHORIZATION))? {
+            Presented::Nothing if accepts.session => self.session(headers, now),
+            Presented::Nothing => Ok(nobody(Authentication::NotPresented)),
+            Presented::Unusable(why) => Ok(nobody(invalid(why))),
+            Presented::Bearer(_) if !accepts.iam && !accepts.app => {
+                Ok(nobody(invalid("a bearer token on a route that takes none")))
+            }
+            Presented::Bearer(token) => {
+                let app = match target.upstream.demand() {
+                    Demand::AppToken(audience) if accepts.app => Some(&**audience),
+                    _ => None,
+                };
+                let accept = Accepted { iam: accepts.iam, app };
+                let found = self.authenticator.bearer(&token, accept, now).await;
+                match found {
+                    Ok(identity) => Ok(nobody(Authentication::Authenticated(identity))),
+                    // Not the caller's fault, so not a 401.
+                    Err(refusal) if refusal.reason.status() >= 500 => Err(refusal),
+                    Err(refusal) => Ok(nobody(failed(refusal))),
+                }
+            }
+        }
+    }
+
+    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refusal> {
+        let mut caller = Caller {
+            authentication: Authentication::NotPresented,
+            session_id: None,
+            cookies: Vec::new(),
+        };
+        let Some(sessions) = &self.sessions else { return Ok(caller) };
+        let fields = headers.get_all(header::COOKIE);
+        let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
+        let failed = |reason, detail| Authentication::Failed {
+            refusal: Refusal::new(reason, detail),
+            session: true,
+        };
+        let mut session = match sessions.jar.open(&cookies) {
+            Opened::NotPresented => return Ok(caller),
+            Opened::Failed(why) => {
+                caller.authentication = failed(Reason::CredentialInvalid, why);
+                return Ok(caller);
+            }
+            Opened::Session(session) => *session,
+        };
+        match session.check(now, sessions.idle, sessions.absolute) {
+            session::State::Expired(limit) => {
+                let over = match limit {
+                    session::Limit::Idle => "the session was idle for too long",
+                    session::Limit::Absolute => "the session's absolute time is over",
+                    session::Limit::Token => "the session's IAM token is over",
+                };
+                caller.authentication = failed(Reason::SessionExpired, over);
+                return Ok(caller);
+            }
+            session::State::Active => {}
+            session::State::Touch => {
+                session = session.seen(now);
+                match sessions.jar.save(&session, &cookies, now) {
+                    Ok(lines) => caller.cookies = lines,
+                    // The session counts as before; only its idle time does not slide.
+                    Err(error) => log::warn!("a session cannot be written again: {error}"),
+                }
+            }
+        }
+        caller.session_id = Some(session.public_id());
+        caller.authentication = Authentication::Authenticated(Arc::new(session.identity()));
+        Ok(caller)
+    }
+
+    async fn credential(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Credential, Refusal> {
+        credential::obtain(permit, target.upstream.demand(), self.sts.as_ref(), now).await
+    }
+}

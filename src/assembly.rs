@@ -1,0 +1,211 @@
+//! From a configuration to its parts at work.
+//!
+//! Nothing here talks to the network. What a file holds and the configuration's own checks could
+//! not see (a key that is no key, an unreadable certificate) is reported with its key path, all
+//! at once, like every other fault.
+
+mod identity_provider;
+mod routes;
+mod token_service;
+mod upstreams;
+
+pub(crate) use self::upstreams::{certificates, private_key};
+
+use std::sync::Arc;
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use reqwest::Client;
+use url::Url;
+
+use crate::{
+    admission::{Sessions, State},
+    authentication::{Authenticator, TrustedIssuer},
+    bearer::verified::Verified,
+    config::{self, Config},
+    http_client,
+    jwks::Jwks,
+    login::{self, Login},
+    oidc::Provider,
+    request::{Rules, forwarded::TrustedProxies},
+    route::TableError,
+    session::{cookie, key_ring::KeyRing},
+};
+
+/// A configuration's parts, and what has to run in the background for them.
+pub struct Assembly {
+    /// What requests are decided by.
+    pub state: State,
+    /// The IAM provider's keys.
+    pub iam_keys: Option<Arc<Jwks>>,
+    /// The outside token service's keys.
+    pub sts_keys: Option<Arc<Jwks>>,
+    /// The IAM provider, for logins.
+    pub provider: Option<Arc<Provider>>,
+}
+
+/// Something that the configuration's own checks could not see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// Where: a key path.
+    pub key_path: String,
+    /// What, and what to do.
+    pub message: String,
+}
+
+/// Collects defects; a part that has one is `None`.
+#[derive(Default)]
+struct Defects(Vec<Defect>);
+
+impl Defects {
+    fn add(&mut self, key_path: impl Into<String>, message: impl ToString) {
+        self.0.push(Defect { key_path: key_path.into(), message: message.to_string() });
+    }
+
+    /// The value, or a defect at this place.
+    fn take<T, E: ToString>(&mut self, key_path: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(key_path, error.to_string())).ok()
+    }
+}
+
+/// Makes the parts.
+///
+/// # Errors
+/// Every defect found.
+pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
+    let mut defects = Defects::default();
+    let iam = identity_provider::http(config, &mut defects);
+    let iam_issuer = iam.as_ref().and_then(|http| identity_provider::issuer(config, http));
+    let (sts, app_issuer, sts_keys) = token_service::assemble(config, &mut defects);
+    let issuers: Vec<TrustedIssuer> =
+        iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(app_issuer).collect();
+    let verified = Verified::new(VERIFIED_TOKENS);
+    let authenticator = || Authenticator::new(issuers.clone(), verified.clone());
+    let provider =
+        iam.as_ref().and_then(|http| identity_provider::provider(config, http, &mut defects));
+    let sessions = sessions(config, provider.as_ref(), authenticator, &mut defects);
+    let roles = token_service::roles(config, &mut defects);
+    let upstreams = upstreams::assemble(config, &mut defects);
+    let routes = routes::assemble(config, &upstreams, &mut defects);
+    let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
+    let state = State {
+        rules: rules(config),
+        public_host: config.public_url.host().into(),
+        public_authority: authority(config),
+        routes,
+        upstreams: upstreams.into_values().collect(),
+        sessions,
+        authenticator: authenticator(),
+        roles,
+        carry_all: token_service::carries_all(config),
+        sts,
+    };
+    Ok(Assembly { state, iam_keys: iam_issuer.map(|(_, keys)| keys), sts_keys, provider })
+}
+
+/// Verified tokens that are remembered: about as many callers as a gateway has at once.
+const VERIFIED_TOKENS: u64 = 100_000;
+
+fn rules(config: &Config) -> Rules {
+    let public = std::iter::once(config.public_url.host_name());
+    let hosts = if config.hosts.is_empty() {
+        public.map(|host| host.as_str().into()).collect()
+    } else {
+        config.hosts.iter().map(|host| host.as_str().into()).collect()
+    };
+    Rules {
+        hosts,
+        trusted_proxies: TrustedProxies::new(config.trusted_proxies.clone()),
+        header_bytes: config.limits.header_bytes.as_usize(),
+        headers: config.limits.headers,
+        target: config.limits.target.as_usize(),
+    }
+}
+
+/// The public origin without its scheme: what upstreams see as Host.
+fn authority(config: &Config) -> Box<str> {
+    let origin = config.public_url.as_str();
+    origin.split_once("://").map_or(origin, |(_, authority)| authority).into()
+}
+
+/// Sessions exist where a provider is configured to make them.
+fn sessions(
+    config: &Config,
+    provider: Option<&Arc<Provider>>,
+    authenticator: impl Fn() -> Authenticator,
+    defects: &mut Defects,
+) -> Option<Sessions> {
+    let (settings, provider) = (config.session.as_ref()?, provider?);
+    let keys = settings.keys.iter().filter_map(|key| session_key(key.expose())).collect();
+    let ring = defects.take("session.keys", KeyRing::new(keys))?;
+    let cookies = cookie::Settings {
+        name: settings.cookie.clone(),
+        secure: config.public_url.is_https(),
+        same_site: match settings.same_site {
+            config::SameSite::Lax => cookie::SameSite::Lax,
+            config::SameSite::Strict => cookie::SameSite::Strict,
+            config::SameSite::None => cookie::SameSite::None,
+        },
+    };
+    let jar = Arc::new(defects.take("session.cookie", cookie::Jar::new(&cookies, ring))?);
+    let judge = Arc::new(authenticator());
+    let verify_iam: login::VerifyIam = Arc::new(move |token, now| {
+        let judge = Arc::clone(&judge);
+        Box::pin(async move {
+            let accept = crate::authentication::Accepted { iam: true, app: None };
+            judge.bearer(&token, accept, now).await.map(|identity| (*identity).clone())
+        })
+    });
+    let login = login::Settings {
+        public_url: public_url(config, defects)?,
+        prefix: settings.prefix.clone(),
+        idle: settings.idle_timeout,
+        absolute: settings.absolute_timeout,
+        after_logout: settings.after_logout.clone(),
+    };
+    let login = Login::new(login, Arc::clone(&jar), Arc::clone(provider), verify_iam);
+    Some(Sessions {
+        jar,
+        idle: settings.idle_timeout,
+        absolute: settings.absolute_timeout,
+        login: defects.take("session", login)?,
+    })
+}
+
+/// The configuration's own checks have seen to it that every key is one.
+fn session_key(text: &str) -> Option<[u8; 32]> {
+    let indifferent =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    [alphabet::STANDARD, alphabet::URL_SAFE].iter().find_map(|alphabet| {
+        GeneralPurpose::new(alphabet, indifferent).decode(text).ok()?.try_into().ok()
+    })
+}
+
+fn public_url(config: &Config, defects: &mut Defects) -> Option<Url> {
+    defects.take("public_url", Url::parse(config.public_url.as_str()))
+}
+
+/// A client for one outside service, with its private CA.
+fn http(
+    ca: Option<&std::path::PathBuf>,
+    timeout: std::time::Duration,
+    key_path: &str,
+    defects: &mut Defects,
+) -> Option<Client> {
+    let pem = match ca {
+        Some(path) => Some(defects.take(key_path, std::fs::read(path))?),
+        None => None,
+    };
+    defects.take(key_path, http_client::build(pem.as_deref(), timeout))
+}
+
+fn conflict(error: &TableError) -> (String, String) {
+    match error {
+        TableError::Conflict(one, other) => {
+            (format!("routes[{other}].path"), format!("matches the same requests as routes[{one}]"))
+        }
+        TableError::Pattern(at, why) => (format!("routes[{at}].path"), why.clone()),
+    }
+}

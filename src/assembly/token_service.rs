@@ -1,0 +1,221 @@
+//! The token service's parts: our own issuer or another's exchange, the issuer of app tokens that
+//! callers bring, and the mapping of roles.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::Algorithm;
+
+use super::Defects;
+use crate::{
+    authentication::{Accepted, Authenticator, TrustedIssuer},
+    bearer::{KeySet, Rules, verified::Verified},
+    config::{self, Config},
+    identity::Proof,
+    jwks::{Jwks, KeySource, Place},
+    permission::PermissionSet,
+    roles::{Mapping, PermissionPattern, Reach, RoleMap, SystemRole, Tenant},
+    sts::{
+        Source, Sts, StsSettings,
+        cache::Lifetimes,
+        exchange::{Client, ClientAuthentication, ExchangeClient, ExchangeSettings},
+        issuer::{Issuer, IssuerSettings},
+        parameter::Parameters,
+    },
+};
+
+type Parts = (Option<Sts>, Option<TrustedIssuer>, Option<Arc<Jwks>>);
+
+pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Parts {
+    let Some(sts) = &config.sts else { return (None, None, None) };
+    let settings = settings(sts);
+    if let Some(issuer) = &sts.issuer {
+        let Some((source, trusted)) = own_issuer(issuer, defects) else {
+            return (None, None, None);
+        };
+        return (Some(Sts::new(source, settings)), Some(trusted), None);
+    }
+    let exchange = sts.exchange.as_ref().and_then(|exchange| exchange_client(exchange, defects));
+    match exchange {
+        Some((source, trusted, keys)) => {
+            (Some(Sts::new(source, settings)), Some(trusted), Some(keys))
+        }
+        None => (None, None, None),
+    }
+}
+
+/// Whether minted tokens carry every permission of the caller.
+pub(super) fn carries_all(config: &Config) -> bool {
+    let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref());
+    issuer.is_some_and(|issuer| issuer.permissions == config::MintedPermissions::All)
+}
+
+/// The mapping of roles: always with our own issuer, which knows nothing else; with an outside
+/// service only where roles are mapped here, else its tokens say what is permitted.
+pub(super) fn roles(config: &Config, defects: &mut Defects) -> Option<RoleMap> {
+    let own = config.sts.as_ref().is_some_and(|sts| sts.issuer.is_some());
+    if !own && config.iam_roles.is_empty() {
+        return None;
+    }
+    let mapping = Mapping {
+        system_roles: config
+            .system_roles
+            .iter()
+            .map(|(name, role)| {
+                (
+                    name.clone(),
+                    SystemRole {
+                        permissions: patterns(&role.permissions),
+                        delegation: role.delegation.as_ref().map(|names| {
+                            names
+                                .iter()
+                                .filter_map(|name| crate::permission::Permission::parse(name))
+                                .collect()
+                        }),
+                    },
+                )
+            })
+            .collect(),
+        iam_roles: config
+            .iam_roles
+            .iter()
+            .map(|(role, reaches)| {
+                let reaches: BTreeMap<_, _> = reaches
+                    .iter()
+                    .map(|(key, roles)| {
+                        let reach = match key {
+                            config::OrganisationKey::Every => Reach::Every,
+                            config::OrganisationKey::One(organisation) => Reach::One(*organisation),
+                        };
+                        (reach, roles.clone())
+                    })
+                    .collect();
+                (role.clone(), reaches)
+            })
+            .collect(),
+        organisations: config
+            .organisations
+            .iter()
+            .map(|(id, entry)| {
+                (
+                    *id,
+                    Tenant {
+                        name: entry.name.as_deref().unwrap_or_default().into(),
+                        ceiling: entry.ceiling.as_ref().map(|names| patterns(names)),
+                    },
+                )
+            })
+            .collect(),
+        known_permissions: config
+            .routes
+            .iter()
+            .flat_map(|route| route.permissions.named().iter().cloned().collect::<Vec<_>>())
+            .collect::<PermissionSet>(),
+    };
+    match RoleMap::new(&mapping) {
+        Ok(map) => Some(map),
+        Err(faults) => {
+            for fault in faults {
+                defects.add("iam_roles", fault);
+            }
+            None
+        }
+    }
+}
+
+fn patterns(names: &[String]) -> Vec<PermissionPattern> {
+    names.iter().filter_map(|name| PermissionPattern::parse(name)).collect()
+}
+
+fn settings(sts: &config::Sts) -> StsSettings {
+    /// A configuration that is read again finds none of the tokens of the one before.
+    static GENERATION: AtomicU64 = AtomicU64::new(0);
+    StsSettings {
+        entries: sts.cache.entries,
+        lifetimes: Lifetimes { margin: sts.cache.margin, refresh_ahead: sts.cache.refresh_ahead },
+        negative: sts.cache.negative,
+        breaker_failures: sts.breaker.failures,
+        breaker_open: sts.breaker.open,
+        generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+    }
+}
+
+fn own_issuer(issuer: &config::Issuer, defects: &mut Defects) -> Option<(Source, TrustedIssuer)> {
+    let own = Issuer::new(IssuerSettings {
+        iss: issuer.iss.as_str().into(),
+        keys: issuer.keys.iter().map(|key| key.expose().into()).collect(),
+        lifetime: issuer.lifetime,
+        delegated_lifetime: issuer.delegated_lifetime,
+    });
+    let own = defects.take("sts.issuer.keys", own)?;
+    let keys = KeySet::parse(&own.jwks_document(), &[Algorithm::EdDSA]);
+    let keys = Arc::new(ArcSwap::from_pointee(defects.take("sts.issuer.keys", keys)?));
+    let rules = app_rules(&issuer.iss, Duration::ZERO);
+    Some((Source::Issuer(Arc::new(own)), TrustedIssuer { rules, keys: KeySource::Local(keys) }))
+}
+
+fn exchange_client(
+    exchange: &config::Exchange,
+    defects: &mut Defects,
+) -> Option<(Source, TrustedIssuer, Arc<Jwks>)> {
+    let http = super::http(None, exchange.timeout, "sts.exchange.url", defects)?;
+    let keys = Jwks::new(
+        Place::Fixed(exchange.jwks.clone()),
+        vec![Algorithm::EdDSA],
+        http.clone(),
+        JWKS_REFRESH,
+    );
+    let keys = Arc::new(keys);
+    let rules = app_rules(&exchange.issuer, exchange.leeway);
+    let trusted = TrustedIssuer { rules, keys: KeySource::Remote(Arc::clone(&keys)) };
+    let judge = Arc::new(Authenticator::new(vec![trusted.clone()], Verified::new(1024)));
+    let settings = ExchangeSettings {
+        url: exchange.url.clone(),
+        client: exchange.client.as_ref().map(|client| Client {
+            id: client.id.clone(),
+            authentication: match (&client.secret, client.authentication) {
+                (None, _) | (_, Some(config::ClientAuthentication::None)) => {
+                    ClientAuthentication::None
+                }
+                (Some(secret), Some(config::ClientAuthentication::Post)) => {
+                    ClientAuthentication::Post(secret.expose().into())
+                }
+                (Some(secret), _) => ClientAuthentication::Basic(secret.expose().into()),
+            },
+        }),
+        requested_token_type: exchange.requested_token_type.clone(),
+        scope: exchange.scope.clone(),
+        parameters: defects
+            .take("sts.exchange.parameters", Parameters::parse(&exchange.parameters))?,
+        timeout: exchange.timeout,
+        verifier: Arc::new(move |token, audience, now| {
+            let judge = Arc::clone(&judge);
+            Box::pin(async move {
+                let accept = Accepted { iam: false, app: Some(&audience) };
+                judge.bearer(&token, accept, now).await
+            })
+        }),
+    };
+    let client = defects.take("sts.exchange.parameters", ExchangeClient::new(settings, http))?;
+    Some((Source::Exchange(Box::new(client)), trusted, keys))
+}
+
+fn app_rules(issuer: &str, leeway: Duration) -> Rules {
+    Rules {
+        proof: Proof::AppToken,
+        issuer: issuer.into(),
+        audience: String::new(),
+        algorithms: vec![Algorithm::EdDSA],
+        leeway,
+        roles: None,
+    }
+}
+
+const JWKS_REFRESH: Duration = Duration::from_secs(600);

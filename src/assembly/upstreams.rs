@@ -1,0 +1,111 @@
+//! The upstreams, with their TLS files read.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use pingora::utils::tls::{CertKey, WrappedX509};
+
+use super::Defects;
+use crate::{
+    config::{self, Config, UpstreamAuth},
+    credential::Demand,
+    upstream::{Health, ServerName, Settings, Timeouts, Tls, Upstream},
+};
+
+pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<String, Arc<Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for (group, (name, upstream)) in (0..).zip(&config.upstreams) {
+        let path = format!("upstreams.{name}");
+        let tls = match &upstream.tls {
+            Some(tls) => match self::tls(tls, &path, defects) {
+                Some(tls) => Some(tls),
+                None => continue,
+            },
+            None => None,
+        };
+        let settings = Settings {
+            name: name.as_str().into(),
+            servers: upstream
+                .servers
+                .iter()
+                .map(|server| (server.host.clone(), server.port))
+                .collect(),
+            tls,
+            demand: match &upstream.auth {
+                UpstreamAuth::Sts { audience } => Demand::AppToken(audience.as_str().into()),
+                UpstreamAuth::Iam => Demand::IamToken,
+                UpstreamAuth::None
+                | UpstreamAuth::UnsafeNone
+                | UpstreamAuth::UnsafeStatic { .. } => Demand::Nothing,
+            },
+            health: upstream.health.as_ref().map(|health| Health {
+                path: health.path.clone(),
+                interval: health.interval,
+                timeout: health.timeout,
+                healthy: health.healthy,
+                unhealthy: health.unhealthy,
+            }),
+            timeouts: Timeouts {
+                connect: upstream.timeouts.connect,
+                read: upstream.timeouts.read,
+                write: upstream.timeouts.write,
+                idle: upstream.timeouts.idle,
+            },
+            retries: upstream.retries,
+        };
+        if let Some(upstream) = defects.take(&path, Upstream::new(settings, group)) {
+            upstreams.insert(name.clone(), Arc::new(upstream));
+        }
+    }
+    upstreams
+}
+
+fn tls(tls: &config::UpstreamTls, path: &str, defects: &mut Defects) -> Option<Tls> {
+    let key = |name: &str| format!("{path}.tls.{name}");
+    let server_name = ServerName::new(&tls.server_name).ok_or("must not be empty");
+    let server_name = defects.take(&key("server_name"), server_name)?;
+    let ca = match &tls.ca {
+        Some(file) => {
+            let certificates = defects.take(&key("ca"), certificates(file))?;
+            let parsed: Option<Vec<_>> =
+                certificates.into_iter().map(|der| wrap(der.to_vec())).collect();
+            let parsed = defects.take(&key("ca"), parsed.ok_or("holds no X.509 certificate"))?;
+            Some(Arc::from(parsed))
+        }
+        None => None,
+    };
+    let client = match (&tls.client_certificate, &tls.client_key) {
+        (Some(chain), Some(private)) => {
+            let chain = defects.take(&key("client_certificate"), certificates(chain))?;
+            let private = defects.take(&key("client_key"), private_key(private))?;
+            let chain = chain.into_iter().map(|der| der.to_vec()).collect();
+            Some(Arc::new(CertKey::new(chain, private.secret_der().to_vec())))
+        }
+        _ => None,
+    };
+    Some(Tls { server_name, ca, client })
+}
+
+/// The certificates of a PEM file.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    if read.is_empty() {
+        return Err(format!("{} holds no certificate", file.display()));
+    }
+    Ok(read)
+}
+
+/// The private key of a PEM file.
+pub(crate) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(file)
+        .map_err(|error| format!("{} holds no private key: {error}", file.display()))
+}
+
+fn wrap(der: Vec<u8>) -> Option<WrappedX509> {
+    // Pingora's own parser panics on what is no certificate, so rustls reads it first.
+    rustls::RootCertStore::empty().add(der.clone().into()).ok()?;
+    Some(WrappedX509::new(der, pingora::utils::tls::parse_x509))
+}

@@ -1,0 +1,121 @@
+//! `portcullis run`: from a file to a serving process.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+    sync::Arc,
+};
+
+use log::LevelFilter;
+
+use super::{EX_CONFIG, complain};
+use crate::{
+    assembly::{self, Assembly},
+    config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
+    listener,
+    telemetry::{self, Format, metrics::Metrics, record::Records, sink::Sink},
+};
+
+/// Serves; the exit code says how it ended.
+pub(super) fn run(path: &Path) -> u8 {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(faults) => return complain(&faults, EX_CONFIG),
+    };
+    let config = &loaded.config;
+    let format = format(config);
+    telemetry::start_diagnostics(level(config.logs.level), format);
+    install_crypto();
+    let assembly = match assemble(&loaded) {
+        Ok(assembly) => assembly,
+        Err(faults) => return complain(&faults, EX_CONFIG),
+    };
+    log::info!(
+        "portcullis {} with {} routes to {} upstreams",
+        env!("CARGO_PKG_VERSION"),
+        config.routes.len(),
+        config.upstreams.len(),
+    );
+    let records = match records(config, format) {
+        Ok(records) => Arc::new(records),
+        Err(error) => return complain(&error, 1),
+    };
+    match listener::serve(config, assembly, records) {
+        Ok(()) => 0,
+        Err(error) => complain(&error, 1),
+    }
+}
+
+/// Loads a configuration and tries to make its parts, so that every fault shows.
+///
+/// # Errors
+/// All of them.
+pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
+    let loaded = config::load(path)?;
+    install_crypto();
+    assemble(&loaded)?;
+    Ok(loaded)
+}
+
+fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
+    assembly::assemble(&loaded.config).map_err(|defects| {
+        let mut faults = Faults::default();
+        for defect in defects {
+            if let Some(position) = loaded.position(&defect.key_path) {
+                faults.add(Fault {
+                    position: position.clone(),
+                    key_path: defect.key_path,
+                    message: defect.message,
+                });
+            }
+        }
+        faults
+    })
+}
+
+/// One crypto provider for the process: Pingora would install another when it finds none.
+fn install_crypto() {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        log::debug!("a crypto provider was installed before");
+    }
+}
+
+fn records(config: &Config, format: Format) -> io::Result<Records> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.path.as_str()).collect();
+    Ok(Records {
+        access: sink(&config.logs.access)?,
+        audit: sink(&config.logs.audit)?,
+        format,
+        metrics: Metrics::new(&labels, config.metrics.per_route).map_err(io::Error::other)?,
+    })
+}
+
+fn sink(target: &LogTarget) -> io::Result<Sink> {
+    match target {
+        LogTarget::Stdout => Sink::to(io::stdout()),
+        LogTarget::Stderr => Sink::to(io::stderr()),
+        LogTarget::Off => Ok(Sink::off()),
+        LogTarget::File(path) => {
+            Sink::to(std::fs::OpenOptions::new().create(true).append(true).open(path)?)
+        }
+    }
+}
+
+fn format(config: &Config) -> Format {
+    match config.logs.format {
+        Some(LogFormat::Json) => Format::Json,
+        Some(LogFormat::Text) => Format::Text,
+        None if io::stdout().is_terminal() => Format::Text,
+        None => Format::Json,
+    }
+}
+
+const fn level(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::Error,
+        Level::Warn => LevelFilter::Warn,
+        Level::Info => LevelFilter::Info,
+        Level::Debug => LevelFilter::Debug,
+        Level::Trace => LevelFilter::Trace,
+    }
+}

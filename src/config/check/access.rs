@@ -1,0 +1,215 @@
+//! Roles and routes: names that nobody declared, and rules that could never be enforced.
+
+use super::{Draft, Notes, path};
+use crate::{
+    config::{
+        key_path::KeyPath,
+        sections::{Accept, Access, OrganisationKey, Route, UpstreamAuth},
+        suggest::{hint, quoted},
+        types::Place,
+        yaml::Node,
+    },
+    permission::{Permission, Requirement},
+};
+
+pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
+    system_roles(draft, notes);
+    ceilings(notes);
+    iam_roles(draft, notes);
+    for (here, each) in draft.routes() {
+        route(each, &here, draft, notes);
+    }
+}
+
+/// A permission, or the beginning of one with `*` at its end.
+fn is_permission_pattern(text: &str) -> bool {
+    match text.strip_suffix('*') {
+        Some("") => true,
+        Some(beginning) => Permission::parse(beginning).is_some(),
+        None => Permission::parse(text).is_some(),
+    }
+}
+
+fn permission_patterns(names: &[String], here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    for (at, name) in names.iter().enumerate() {
+        if !is_permission_pattern(name) {
+            let name = quoted(name);
+            let message = format!("{name} is no permission; `*` stands only at the end of a name");
+            notes.fault(&here.index(at), message);
+        }
+    }
+}
+
+fn system_roles(draft: &Draft, notes: &mut Notes<'_, '_>) {
+    for (name, role) in &draft.system_roles {
+        let Some(role) = role.get() else { continue };
+        let here = path("system_roles").key(name.as_str());
+        let list = notes.root.at(&here).is_some_and(|node| node.entries().is_empty());
+        let permissions = if list { here.clone() } else { here.key("permissions") };
+        permission_patterns(&role.permissions, &permissions, notes);
+        for (at, user) in role.delegation.iter().flatten().enumerate() {
+            if Permission::parse(user).is_none() {
+                let message = format!("{} is no permission", quoted(user));
+                notes.fault(&here.key("delegation").index(at), message);
+            }
+        }
+    }
+}
+
+fn ceilings(notes: &mut Notes<'_, '_>) {
+    let root = notes.root;
+    for entry in root.key("organisations").map(Node::entries).unwrap_or_default() {
+        let here = path("organisations").key(entry.key.as_str()).key("ceiling");
+        let ceiling = entry.node.key("ceiling").map(Node::elements).unwrap_or_default();
+        let names: Vec<String> =
+            ceiling.iter().map(|node| node.text().unwrap_or_default().to_owned()).collect();
+        permission_patterns(&names, &here, notes);
+    }
+}
+
+fn iam_roles(draft: &Draft, notes: &mut Notes<'_, '_>) {
+    for (role, per_organisation) in draft.iam_roles.get().into_iter().flatten() {
+        let here = path("iam_roles").key(role.as_str());
+        // The key as it is written, which may be another spelling of the same UUID.
+        let written: Vec<_> =
+            notes.root.at(&here).map(Node::entries).unwrap_or_default().iter().collect();
+        for (organisation, system_roles) in per_organisation {
+            let spelling = written.iter().find(|entry| spells(&entry.key, organisation));
+            let here = here.key(spelling.map_or("*", |entry| entry.key.as_str()));
+            match organisation {
+                OrganisationKey::One(one) if !draft.organisations.contains(one) => {
+                    notes.fault(&here, "is none of organisations");
+                }
+                OrganisationKey::Every if draft.organisations.is_empty() => {
+                    notes.fault(
+                        &here,
+                        "`*` stands for every one of organisations, and there is none",
+                    );
+                }
+                _ => {}
+            }
+            for (at, name) in system_roles.iter().enumerate() {
+                if !draft.system_roles.contains_key(name) {
+                    let known = draft.system_roles.keys().map(String::as_str);
+                    let message =
+                        format!("unknown system role {}{}", quoted(name), hint(name, known));
+                    notes.fault(&here.index(at), message);
+                }
+            }
+        }
+    }
+}
+
+fn spells(text: &str, key: &OrganisationKey) -> bool {
+    match key {
+        OrganisationKey::Every => text == "*",
+        OrganisationKey::One(one) => crate::organisation::Organisation::parse(text) == Some(*one),
+    }
+}
+
+fn route(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>) {
+    if !draft.upstreams.contains_key(&route.upstream) {
+        let known = draft.upstreams.keys().map(String::as_str);
+        let name = quoted(&route.upstream);
+        let message = format!("unknown upstream {name}{}", hint(&route.upstream, known));
+        notes.fault(&here.key("upstream"), message);
+    }
+    for (at, place) in route.organisation.places.iter().enumerate() {
+        let Place::Path(name) = place else { continue };
+        if !route.path.parameters().any(|parameter| parameter == name) {
+            let list =
+                notes.root.at(&here.key("organisation")).is_some_and(|n| !n.elements().is_empty());
+            let here = here.key("organisation");
+            let here = if list { here.index(at) } else { here };
+            let known = hint(name, route.path.parameters());
+            notes.fault(
+                &here.key("path"),
+                format!("the path has no parameter {}{known}", quoted(name)),
+            );
+        }
+    }
+    for (key, span) in [("read", route.timeouts.read), ("write", route.timeouts.write)] {
+        notes.above_zero(
+            &here.key("timeouts"),
+            &span.map(|span| (key, span)).into_iter().collect::<Vec<_>>(),
+        );
+    }
+    match route.access {
+        Access::Public => public(route, here, notes),
+        Access::Required => required(route, here, draft, notes),
+    }
+}
+
+/// Nobody is asked for a credential, so nothing about one can be demanded.
+fn public(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    let accept = notes.root.at(&here.key("accept")).is_some();
+    for (key, demanded) in [
+        ("permissions", route.permissions != Requirement::Nothing),
+        ("roles", !route.roles.is_empty()),
+        ("organisation", !route.organisation.places.is_empty()),
+        ("condition", route.condition.is_some()),
+        ("accept", accept),
+    ] {
+        if demanded {
+            let message = "is a rule that could never be enforced, for the route is public; leave \
+                           it out, or write access: required";
+            notes.fault(&here.key(key), message);
+        }
+    }
+}
+
+fn required(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>) {
+    let accepts = |kind| route.accept.contains(&kind);
+    let accept = here.key("accept");
+    if notes.is_written_empty(&accept) {
+        notes.fault(&accept, "lets nobody in; name a credential, or leave it out");
+    }
+    let by_iam = accepts(Accept::Iam) || accepts(Accept::Session);
+    if by_iam && draft.iam.is_absent() {
+        notes.fault(&accept, "takes credentials of the IAM provider, and there is no iam section");
+    }
+    if accepts(Accept::Session) {
+        if draft.session.is_absent() {
+            let message = "takes sessions, and there is no session section; write accept: [iam] \
+                           where no browser logs in";
+            notes.fault(&accept, message);
+        } else if draft.iam.get().is_some_and(|iam| iam.client.is_none()) {
+            notes.fault(&accept, "takes sessions, and nobody can log in without iam.client");
+        }
+    }
+    if accepts(Accept::App) && !draft.sts_given {
+        notes.fault(&accept, "takes app tokens, and there is no sts section to say whose");
+    }
+    let Some(upstream) = draft.upstreams.get(&route.upstream).and_then(super::Part::get) else {
+        return;
+    };
+    match upstream.auth {
+        UpstreamAuth::None => {
+            let message = format!(
+                "{} has auth mode NONE, which takes public routes only",
+                quoted(&route.upstream)
+            );
+            notes.fault(&here.key("upstream"), message);
+        }
+        UpstreamAuth::Sts { .. } if !draft.sts_given => {
+            let message = format!(
+                "{} has auth mode STS, and there is no sts section",
+                quoted(&route.upstream)
+            );
+            notes.fault(&here.key("upstream"), message);
+        }
+        _ => {}
+    }
+    // An outside token service says what its tokens permit; everything else is said by iam_roles.
+    let by_outside_service =
+        matches!(upstream.auth, UpstreamAuth::Sts { .. }) && !draft.exchange.is_absent();
+    let no_roles = match &draft.iam_roles {
+        super::Part::Absent => true,
+        super::Part::Faulty => false,
+        super::Part::Read(roles) => roles.is_empty(),
+    };
+    if route.permissions != Requirement::Nothing && by_iam && no_roles && !by_outside_service {
+        let message = "come from nowhere: without iam_roles no caller has any permission here";
+        notes.fault(&here.key("permissions"), message);
+    }
+}

@@ -1,0 +1,136 @@
+//! Secrets, fetched while the file is read: from a file, from the environment, or, where the
+//! operator has allowed it, from the text itself. Nothing here prints one.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value as Json, json};
+
+use crate::config::{
+    key_path::Step,
+    read::{Read, Reader, Schemas},
+    suggest::hint,
+    yaml::{Entry, Node, Value},
+};
+
+/// Longest secret, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// A secret that was fetched; neither empty nor printable by accident.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The secret itself: name it no longer than it takes to use it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Read for Secret {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        if let Some(fetched) = cx.secrets.get(&node.position) {
+            return fetched.clone();
+        }
+        let fetched = fetch(node, cx);
+        // Defaults all stand at one place of no file, and none of them is a secret.
+        cx.secrets.insert(node.position.clone(), fetched.clone());
+        fetched
+    }
+
+    fn schema(_: &mut Schemas) -> Json {
+        let from = |key: &str| {
+            json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { key: { "type": "string", "minLength": 1 } },
+                "required": [key],
+            })
+        };
+        json!({
+            "anyOf": [from("file"), from("env"), { "type": "string" }],
+        })
+    }
+}
+
+/// No fault quotes what stands here: a slip of the operator may have put the secret there.
+fn fetch(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
+    const WHAT: &str = "{ file: PATH } or { env: NAME }";
+    match (&node.value, node.entries()) {
+        (Value::Scalar { text, .. }, _) if !node.is_null() => {
+            if cx.inline_secrets {
+                return accept(node, cx, text.clone());
+            }
+            cx.fault(
+                &node.position,
+                format!("must not stand here; write {WHAT}, or set allow_inline_secrets: true"),
+            );
+            None
+        }
+        (_, [Entry { key, node, .. }]) => {
+            cx.within(Step::Key(key.clone()), |cx| match key.as_str() {
+                "file" => from_file(node, cx),
+                "env" => from_environment(node, cx),
+                _ => {
+                    cx.fault(&node.position, format!("unknown key{}", hint(key, ["file", "env"])));
+                    None
+                }
+            })
+        }
+        _ => cx.expected(node, WHAT),
+    }
+}
+
+fn from_file(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
+    let path = cx.text(node, "the path of a file")?;
+    let path = cx.resolve(path);
+    let content = match cx.surroundings.file(&path, LONGEST) {
+        Ok(content) => content,
+        Err(error) => {
+            cx.fault(&node.position, format!("{} cannot be read: {error}", path.display()));
+            return None;
+        }
+    };
+    let Ok(mut text) = String::from_utf8(content) else {
+        cx.fault(&node.position, format!("{} is not UTF-8 text", path.display()));
+        return None;
+    };
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    accept(node, cx, text)
+}
+
+fn from_environment(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
+    let name = cx.text(node, "the name of an environment variable")?;
+    match cx.surroundings.variable(name) {
+        Some(text) => accept(node, cx, text),
+        None => cx.wrong(node, "is not set in the environment, or is not UTF-8 text"),
+    }
+}
+
+fn accept(node: &Node, cx: &mut Reader<'_>, text: String) -> Option<Secret> {
+    let fault = match text.len() {
+        0 => "the secret is empty",
+        1..=LONGEST => return Some(text.into()),
+        _ => "the secret is longer than 64 KiB",
+    };
+    cx.fault(&node.position, fault);
+    None
+}

@@ -1,0 +1,95 @@
+//! Keys that the format knows and this version does not act on.
+//!
+//! A gateway that took such a key and did nothing about it would be open where its operator
+//! believes it closed, so each is refused at load. A feature that lands takes its line away.
+
+use super::{key_path::KeyPath, read::Reader, yaml::Node};
+
+/// What about a value makes it unavailable.
+enum When {
+    /// It is there and neither null nor empty.
+    Given,
+    /// It is this word.
+    Is(&'static str),
+    /// It is anything but this word.
+    Not(&'static str),
+}
+use When::{Given, Is, Not};
+
+/// Key path (`*` for any key or element), condition, and what it would have been.
+const UNAVAILABLE: &[(&[&str], When, &str)] = &[
+    (&["listeners", "*", "tls", "client_ca"], Given, "client certificates"),
+    (&["limits", "requests_per_client"], Given, "rate limits"),
+    (&["iam", "introspection"], Given, "introspection of opaque tokens"),
+    (&["iam", "client", "authentication"], Is("private_key_jwt"), "private_key_jwt"),
+    (&["session", "store", "redis"], Given, "sessions in Redis"),
+    (&["sts", "exchange", "protocol"], Is("template"), "the template protocol"),
+    (&["sts", "exchange", "template"], Given, "the template protocol"),
+    (&["sts", "exchange", "client", "authentication"], Is("private_key_jwt"), "private_key_jwt"),
+    (&["sts", "issuer", "endpoint"], Is("true"), "the exchange endpoint"),
+    (&["technical_users"], Given, "acting as a technical user"),
+    (&["upstreams", "*", "auth", "mode"], Is("UNSAFE_NONE"), "mode UNSAFE_NONE"),
+    (&["upstreams", "*", "auth", "mode"], Is("UNSAFE_STATIC"), "mode UNSAFE_STATIC"),
+    (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
+    (&["perimeter"], Given, "the perimeter of unsafe modes"),
+    (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
+    (&["routes", "*", "organisation", "body"], Given, "an organisation in the body"),
+    (&["routes", "*", "organisation", "inject"], Is("true"), "an organisation in the body"),
+    (&["routes", "*", "organisation", "lookup"], Given, "looking up an organisation"),
+    (&["routes", "*", "organisation", "*", "body"], Given, "an organisation in the body"),
+    (&["routes", "*", "organisation", "*", "inject"], Is("true"), "an organisation in the body"),
+    (&["routes", "*", "organisation", "*", "lookup"], Given, "looking up an organisation"),
+    (&["routes", "*", "act_as"], Not("caller"), "acting as somebody else"),
+    (&["routes", "*", "condition"], Given, "a condition"),
+    (&["routes", "*", "enforce"], Is("false"), "a rule that is only recorded"),
+    (&["routes", "*", "limits", "requests"], Given, "rate limits"),
+    (&["logs", "access", "file"], Given, "a log file"),
+    (&["logs", "audit", "file"], Given, "a log file"),
+    (&["tracing"], Given, "tracing"),
+    (&["server", "upgrade_socket"], Given, "binary upgrade"),
+];
+
+/// Notes every key of the file that this version does not act on.
+pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
+    for (pattern, when, what) in UNAVAILABLE {
+        visit(root, &KeyPath::default(), pattern, &mut |node, path| {
+            if when.holds(node) {
+                let message = format!("is not available in this version ({what}); leave it out");
+                cx.fault_at(&node.position, path, message);
+            }
+        });
+    }
+}
+
+impl When {
+    fn holds(&self, node: &Node) -> bool {
+        let empty = node.text().is_none_or(str::is_empty)
+            && node.elements().is_empty()
+            && node.entries().is_empty();
+        match self {
+            Given => !node.is_null() && !empty,
+            Is(word) => node.text() == Some(word),
+            Not(word) => !node.is_null() && node.text() != Some(word),
+        }
+    }
+}
+
+/// Every value that a pattern leads to.
+fn visit(node: &Node, path: &KeyPath, pattern: &[&str], found: &mut dyn FnMut(&Node, &KeyPath)) {
+    match pattern {
+        [] => found(node, path),
+        ["*", rest @ ..] => {
+            for entry in node.entries() {
+                visit(&entry.node, &path.key(entry.key.as_str()), rest, found);
+            }
+            for (at, element) in node.elements().iter().enumerate() {
+                visit(element, &path.index(at), rest, found);
+            }
+        }
+        [key, rest @ ..] => {
+            if let Some(node) = node.key(key) {
+                visit(node, &path.key(*key), rest, found);
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The phases of Pingora, and nothing but driving: read strictly, decide, forward or answer,
+//! record. The only `impl ProxyHttp`.
+//!
+//! Nothing is forwarded without a [`Grant`]: the phases towards the upstream look for one and
+//! fail closed. Every response, whoever wrote it, carries the pending session cookies and the
+//! request id.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    upstreams::peer::HttpPeer,
+};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::{
+    admission::{Admitted, Grant, State},
+    answer::Answer,
+    refusal::{Reason, Refusal},
+    request::{Head, TrustedRequest},
+    telemetry::record::{Record, Records},
+    time::Timestamp,
+};
+
+mod downstream;
+mod upstream_request;
+
+/// The gateway: the current configuration, and where records go.
+pub struct Gateway {
+    state: Arc<ArcSwap<State>>,
+    records: Arc<Records>,
+}
+
+/// One request's way.
+pub struct RequestCx {
+    record: Record,
+    stage: Stage,
+    /// Written by whichever phase sends a response.
+    cookies: Vec<HeaderValue>,
+    request: Option<TrustedRequest>,
+    state: Arc<State>,
+    body_seen: u64,
+    connects: usize,
+}
+
+/// How far a request has come. Only [`Stage::Admitted`] is forwarded.
+enum Stage {
+    /// Nothing is decided.
+    Received,
+    /// It goes on.
+    Admitted(Box<Grant>),
+    /// A refusal in a phase that can only fail; `fail_to_proxy` answers with it.
+    Refused(Refusal),
+}
+
+impl Gateway {
+    /// A gateway that decides by whatever `state` holds when a request begins.
+    #[must_use]
+    pub const fn new(state: Arc<ArcSwap<State>>, records: Arc<Records>) -> Self {
+        Self { state, records }
+    }
+
+    /// Who is asking, for what, and may they?
+    async fn admit(&self, session: &mut Session, cx: &mut RequestCx) -> Result<Next, Refusal> {
+        let request = self.view(session, cx)?;
+        let state = Arc::clone(&cx.state);
+        let now = Timestamp::now();
+        if let Some(answer) = downstream::own_endpoint(&state, &request, session, cx, now).await? {
+            cx.request = Some(request);
+            return Ok(Next::Answer(answer));
+        }
+        let facts = &mut cx.record.facts;
+        let headers = &session.req_header().headers;
+        let index = &mut cx.record.route_index;
+        let admitted = state.admit(&request, headers, facts, index, &mut cx.cookies, now).await;
+        let next = match admitted {
+            Ok(Admitted::Forward(grant)) => {
+                downstream::declared_body(session.req_header(), grant.target.body)
+                    .map(|()| Next::Forward(grant))
+            }
+            Ok(Admitted::Login) => {
+                downstream::start_login(&state, &request, session, now).await.map(Next::Answer)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        cx.request = Some(request);
+        next
+    }
+
+    /// The trusted view; from here on the record knows the request.
+    fn view(&self, session: &Session, cx: &mut RequestCx) -> Result<TrustedRequest, Refusal> {
+        let read = session.req_header();
+        let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+        let head = Head {
+            parts: read,
+            target: read.raw_path(),
+            raw: raw.as_deref(),
+            peer: session.client_addr().and_then(|address| address.as_inet()).map(|a| a.ip()),
+            tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        };
+        let facts = &mut cx.record.facts;
+        facts.client = head.peer;
+        facts.method = downstream::method_word(&read.method);
+        let request = cx.state.rules.view(head, downstream::fresh_id)?;
+        facts.request_id.clone_from(&request.request_id);
+        facts.client = request.client;
+        facts.host.clone_from(&request.host);
+        facts.path = request.path().into();
+        Ok(request)
+    }
+}
+
+/// What `request_filter` does next.
+enum Next {
+    Forward(Box<Grant>),
+    Answer(Answer),
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = RequestCx;
+
+    fn new_ctx(&self) -> RequestCx {
+        RequestCx {
+            record: Record::begin(Arc::clone(&self.records), Instant::now()),
+            stage: Stage::Received,
+            cookies: Vec::new(),
+            request: None,
+            state: self.state.load_full(),
+            body_seen: 0,
+            connects: 0,
+        }
+    }
+
+    /// None: bodies pass as they are, and the default module would cost every request.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut RequestCx) -> Result<()> {
+        // Pingora keeps an idle connection for ever. The guard keeps what Pingora switched off.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEPALIVE_SECONDS));
+        }
+        session.set_read_timeout(Some(CLIENT_TIMEOUT));
+        session.set_write_timeout(Some(CLIENT_TIMEOUT));
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
+        match self.admit(session, cx).await {
+            Ok(Next::Forward(grant)) => {
+                cx.stage = Stage::Admitted(grant);
+                Ok(false)
+            }
+            Ok(Next::Answer(answer)) => downstream::write(session, cx, answer).await,
+            Err(refusal) => downstream::refuse(session, cx, &refusal).await,
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, cx: &mut RequestCx) -> Result<Box<HttpPeer>> {
+        let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
+        match grant.target.upstream.peer(grant.target.read, grant.target.write) {
+            Ok(peer) => Ok(Box::new(peer)),
+            Err(refusal) => {
+                cx.stage = Stage::Refused(refusal);
+                Err(Error::explain(ErrorType::HTTPStatus(503), "no healthy server"))
+            }
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        cx: &mut RequestCx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        cx.connects += 1;
+        let Stage::Admitted(grant) = &cx.stage else { return error };
+        // Nothing has reached a server yet; a body has not been read either, but may be large.
+        if cx.connects <= grant.target.upstream.retries() && session.is_body_empty() {
+            error.set_retry(true);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        out: &mut RequestHeader,
+        cx: &mut RequestCx,
+    ) -> Result<()> {
+        let (Stage::Admitted(grant), Some(request)) = (&cx.stage, &cx.request) else {
+            return Err(not_admitted());
+        };
+        upstream_request::finish(&cx.state, grant, request, out)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        cx: &mut RequestCx,
+    ) -> Result<()> {
+        let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
+        cx.body_seen += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if cx.body_seen > grant.target.body {
+            let detail = format!("more than {} bytes", grant.target.body);
+            cx.stage = Stage::Refused(Refusal::new(Reason::BodyTooLarge, detail));
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
+        }
+        // cloudflare/pingora#935: an empty last piece is written as a second end of the chunked
+        // body, and the next request on that connection belongs to somebody else.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        cx: &mut RequestCx,
+    ) -> Result<()> {
+        downstream::finish_upstream_response(cx, response)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        cx: &mut RequestCx,
+    ) -> FailToProxy {
+        let refusal = match &cx.stage {
+            Stage::Refused(refusal) => refusal.clone(),
+            _ => downstream::refusal_of(error),
+        };
+        let gone = matches!(error.esource(), ErrorSource::Downstream)
+            && matches!(
+                error.etype(),
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
+            );
+        cx.record.refused(&refusal);
+        if gone || session.response_written().is_some() {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        // A client that no longer listens is no news.
+        let _ = downstream::refuse(session, cx, &refusal).await;
+        FailToProxy { error_code: refusal.reason.status(), can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &RequestCx, _: &Error) -> bool {
+        // The access record says what happened, to whom and why.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, cx: &mut RequestCx) {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        if let Some(error) = error
+            && cx.record.facts.detail.is_none()
+        {
+            cx.record.facts.detail = Some(error.etype().as_str().to_owned().into());
+        }
+        cx.record.finish(status, session.body_bytes_sent());
+    }
+}
+
+/// A phase towards the upstream was reached without a grant. It fails closed.
+fn not_admitted() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "no grant")
+}
+
+/// Longer than the idle time-outs of common load balancers (60 s), so that the one in front
+/// closes first.
+const KEEPALIVE_SECONDS: u64 = 75;
+/// Between two reads from, and two writes to, a client.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,294 @@
+//! The side of the client: our own endpoints, our own answers, what an upstream's response may
+//! tell.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+};
+use pingora_proxy::Session;
+use uuid::Uuid;
+
+use super::RequestCx;
+use crate::{
+    admission::State,
+    answer::Answer,
+    login::{Event, LoginRequest},
+    refusal::{Reason, Refusal},
+    request::TrustedRequest,
+    telemetry::record::Verdict,
+    time::Timestamp,
+};
+
+/// The answer of one of our own endpoints; `None` when the path is none of them.
+pub(super) async fn own_endpoint(
+    state: &State,
+    request: &TrustedRequest,
+    session: &mut Session,
+    cx: &mut RequestCx,
+    now: Timestamp,
+) -> Result<Option<Answer>, Refusal> {
+    if request.path() == JWKS_PATH
+        && let Some(issuer) = state.sts.as_ref().and_then(|sts| sts.issuer())
+    {
+        cx.record.facts.route = Some(JWKS_PATH.into());
+        cx.record.facts.decision = Some(Verdict::Own);
+        return jwks(request, issuer.jwks_document()).map(Some);
+    }
+    let own = state.sessions.as_ref().filter(|sessions| sessions.login.owns(request.path()));
+    let Some(sessions) = own else { return Ok(None) };
+    cx.record.facts.route = Some(sessions.login.prefix().into());
+    cx.record.facts.decision = Some(Verdict::Own);
+    let body = small_body(session, OWN_BODY).await?;
+    let asked = LoginRequest {
+        method: &request.method,
+        path: request.path(),
+        query: request.query(),
+        headers: &session.req_header().headers,
+        body: &body,
+        is_navigation: request.navigation,
+        request_id: &request.request_id,
+    };
+    let outcome = sessions.login.step(&asked, &|identity| state.standing(identity), now).await;
+    let facts = &mut cx.record.facts;
+    facts.event = outcome.event.map(Event::word);
+    facts.subject = outcome.subject;
+    facts.reason = outcome.reason;
+    outcome.answer.map(Some)
+}
+
+/// Sends a navigation to the provider.
+pub(super) async fn start_login(
+    state: &State,
+    request: &TrustedRequest,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Answer, Refusal> {
+    let sessions = state
+        .sessions
+        .as_ref()
+        .ok_or_else(|| Refusal::new(Reason::CredentialMissing, "no browser login is configured"))?;
+    let fields = session.req_header().headers.get_all(header::COOKIE);
+    let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
+    sessions.login.start(request.target(), &cookies, now).await
+}
+
+/// Refuses a body that says beforehand that it is too large, before any of it is read.
+pub(super) fn declared_body(head: &RequestHeader, bound: u64) -> Result<(), Refusal> {
+    let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match declared.map(str::parse::<u64>) {
+        Some(Ok(length)) if length <= bound => Ok(()),
+        None => Ok(()),
+        Some(_) => {
+            Err(Refusal::new(Reason::BodyTooLarge, format!("more than {bound} bytes announced")))
+        }
+    }
+}
+
+/// Answers with a refusal, and notes it.
+pub(super) async fn refuse(
+    session: &mut Session,
+    cx: &mut RequestCx,
+    refusal: &Refusal,
+) -> Result<bool> {
+    cx.record.refused(refusal);
+    if cx.record.facts.request_id.is_empty() {
+        cx.record.facts.request_id = fresh_id();
+    }
+    let as_page = cx.request.as_ref().is_some_and(|request| {
+        request.takes_html && matches!(request.method, Method::GET | Method::HEAD)
+    });
+    let mut answer = Answer::refusal(refusal, &cx.record.facts.request_id, as_page);
+    if closes(refusal.reason) {
+        // What follows on the connection cannot be told from this request.
+        session.set_keepalive(None);
+        answer = answer.with(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    write(session, cx, answer).await
+}
+
+/// Writes an answer of our own, with the pending cookies.
+pub(super) async fn write(
+    session: &mut Session,
+    cx: &mut RequestCx,
+    answer: Answer,
+) -> Result<bool> {
+    let Answer { status, headers, body } = answer;
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 4))?;
+    for (name, value) in headers {
+        head.append_header(name, value)?;
+    }
+    for cookie in std::mem::take(&mut cx.cookies) {
+        head.append_header(header::SET_COOKIE, cookie)?;
+    }
+    if cx.record.facts.request_id.is_empty() {
+        cx.record.facts.request_id = fresh_id();
+    }
+    head.insert_header(REQUEST_ID, &*cx.record.facts.request_id)?;
+    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+        head.set_content_length(body.len())?;
+    }
+    let bare = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), bare).await.map_err(|error| error.into_down())?;
+    if !bare {
+        session.write_response_body(Some(body), true).await.map_err(|error| error.into_down())?;
+    }
+    drain_http2(session).await;
+    Ok(true)
+}
+
+/// The last touches on an upstream's response: our cookies and the request id in, everything out
+/// that tells of the inside or looks like ours (R35).
+pub(super) fn finish_upstream_response(
+    cx: &mut RequestCx,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    for name in [header::SERVER, HeaderName::from_static("x-powered-by")] {
+        response.remove_header(&name);
+    }
+    let ours = |line: &HeaderValue| {
+        let name = line.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+        let jar = cx.state.sessions.as_ref().map(|sessions| &sessions.jar);
+        jar.is_some_and(|jar| jar.owns(name.trim_ascii()))
+    };
+    if response.headers.get_all(header::SET_COOKIE).iter().any(ours) {
+        let kept: Vec<_> = response
+            .headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .filter(|line| !ours(line))
+            .cloned()
+            .collect();
+        response.remove_header(&header::SET_COOKIE);
+        for line in kept {
+            response.append_header(header::SET_COOKIE, line)?;
+        }
+    }
+    let cookies = std::mem::take(&mut cx.cookies);
+    if !cookies.is_empty() {
+        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    }
+    for cookie in cookies {
+        response.append_header(header::SET_COOKIE, cookie)?;
+    }
+    response.insert_header(REQUEST_ID, &*cx.record.facts.request_id)
+}
+
+/// What a failure on the way to, or from, the upstream is called.
+pub(super) fn refusal_of(error: &Error) -> Refusal {
+    let detail = error.etype().as_str().to_owned();
+    let reason = match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => Reason::BodyTooLarge,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Reason::RequestTimeout
+        }
+        (ErrorSource::Downstream, _) => Reason::MalformedRequest,
+        (
+            _,
+            ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout,
+        ) => Reason::UpstreamTimeout,
+        _ => Reason::UpstreamFailed,
+    };
+    Refusal::new(reason, detail)
+}
+
+/// A request id of ours.
+pub(super) fn fresh_id() -> Box<str> {
+    Uuid::new_v4().as_hyphenated().to_string().into()
+}
+
+/// The method for records, without an allocation for those that are usual.
+pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
+    const USUAL: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
+    USUAL.iter().find(|word| **word == method.as_str()).map_or_else(
+        || Cow::Owned(method.as_str().chars().take(16).collect()),
+        |word| Cow::Borrowed(*word),
+    )
+}
+
+const REQUEST_ID: &str = "X-Request-Id";
+const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// The largest body that one of our own endpoints reads.
+const OWN_BODY: usize = 4 * 1024;
+/// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
+const DRAINED: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The keys that Core reads. Public, and worth caching for less than a rotation takes.
+fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        let mut refusal = Refusal::new(Reason::MethodNotAllowed, "the keys are only read");
+        refusal.allow = Some("GET, HEAD".into());
+        return Err(refusal);
+    }
+    let mut answer = Answer::empty(StatusCode::OK)
+        .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.body = document;
+    for (name, value) in &mut answer.headers {
+        if *name == header::CACHE_CONTROL {
+            *value = HeaderValue::from_static("public, max-age=60");
+        }
+    }
+    Ok(answer)
+}
+
+/// Reads a whole small body, within bytes and time.
+async fn small_body(session: &mut Session, bound: usize) -> Result<Bytes, Refusal> {
+    declared_body(session.req_header(), bound as u64)?;
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        // Without it a careful client sends nothing and both wait.
+        let _ = session.write_continue_response().await;
+    }
+    let read = async {
+        let mut body = BytesMut::new();
+        while let Some(piece) = session.read_request_body().await.map_err(|error| {
+            Refusal::new(Reason::MalformedRequest, error.etype().as_str().to_owned())
+        })? {
+            if body.len() + piece.len() > bound {
+                return Err(Refusal::new(Reason::BodyTooLarge, format!("more than {bound} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(BODY_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|_| Err(Refusal::new(Reason::RequestTimeout, "the body took too long")))
+}
+
+/// An HTTP/2 stream that is answered before its body was read ends in a reset, which some
+/// clients show in place of the answer. So a bounded part of the body is read and dropped.
+async fn drain_http2(session: &mut Session) {
+    if session.as_downstream().as_http2().is_none() {
+        return;
+    }
+    let drain = async {
+        let mut seen = 0;
+        while let Ok(Some(piece)) = session.read_request_body().await {
+            seen += piece.len();
+            if seen > DRAINED {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(super::DRAIN_TIMEOUT, drain).await;
+}
+
+/// Refusals after which the rest of the connection cannot be trusted.
+const fn closes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::MalformedRequest
+            | Reason::DuplicateHeader
+            | Reason::HeadersTooLarge
+            | Reason::TargetTooLong
+            | Reason::RequestTimeout
+            | Reason::BodyTooLarge
+    )
+}

@@ -1,0 +1,79 @@
+//! The side of the upstream: what a request looks like when it leaves.
+//!
+//! Written after Pingora has taken out what `Connection` nominates, so no client can have our
+//! headers removed (CVE-2026-105299, R7). First everything managed goes, then ours come (R6).
+
+use http::{HeaderName, header};
+use pingora::{Result, http::RequestHeader};
+use secrecy::ExposeSecret;
+
+use crate::{
+    admission::{Grant, State},
+    credential::Credential,
+    request::{
+        TrustedRequest,
+        header::{is_dropped, traceparent},
+    },
+};
+
+/// Makes the head that the upstream sees. The request target is left as it was decided on.
+pub(super) fn finish(
+    state: &State,
+    grant: &Grant,
+    request: &TrustedRequest,
+    out: &mut RequestHeader,
+) -> Result<()> {
+    let trace = traceparent(&out.headers).map_or_else(fresh_trace, Box::from);
+    let dropped: Vec<HeaderName> =
+        out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    for name in dropped {
+        out.remove_header(&name);
+    }
+    cookies(state, out)?;
+    if !matches!(grant.credential, Credential::Passed) {
+        out.remove_header(&header::AUTHORIZATION);
+    }
+    if let Some(token) = grant.credential.token() {
+        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| super::not_admitted())?;
+        value.set_sensitive(true);
+        out.insert_header(header::AUTHORIZATION, value)?;
+    }
+    let host = state.host_for_upstream(&request.host);
+    out.insert_header(header::HOST, host)?;
+    out.insert_header("X-Request-Id", &*request.request_id)?;
+    out.insert_header("traceparent", &*trace)?;
+    if let Some(id) = &grant.session_id {
+        out.insert_header("X-Session-Id", id.as_str())?;
+    }
+    if let Some(client) = request.client {
+        out.insert_header("X-Forwarded-For", client.to_string())?;
+    }
+    out.insert_header("X-Forwarded-Proto", if request.https { "https" } else { "http" })?;
+    out.insert_header("X-Forwarded-Host", host)
+}
+
+/// Our cookies out, the others as they were, in one line (HTTP/2 may bring several).
+fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
+    if !out.headers.contains_key(header::COOKIE) {
+        return Ok(());
+    }
+    let fields = out.headers.get_all(header::COOKIE).iter();
+    let kept = match &state.sessions {
+        Some(sessions) => sessions.jar.strip(fields.map(http::HeaderValue::as_bytes)),
+        None => {
+            let joined =
+                fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+            http::HeaderValue::from_bytes(&joined).ok()
+        }
+    };
+    out.remove_header(&header::COOKIE);
+    kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))
+}
+
+/// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
+fn fresh_trace() -> Box<str> {
+    let trace = uuid::Uuid::new_v4().as_simple().to_string();
+    let span = uuid::Uuid::new_v4().as_simple().to_string();
+    format!("00-{trace}-{}-00", span.get(..16).unwrap_or("0000000000000001")).into()
+}

@@ -1,0 +1,124 @@
+//! The admin listener: health, readiness, metrics. Never on a public address.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode, header};
+use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+
+use crate::{
+    admission::State,
+    jwks::Jwks,
+    telemetry::{metrics::Scrape, record::Records},
+    time::Timestamp,
+};
+
+pub(super) struct Admin {
+    state: Arc<ArcSwap<State>>,
+    keys: Vec<(&'static str, Arc<Jwks>)>,
+    records: Arc<Records>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Admin {
+    pub(super) const fn new(
+        state: Arc<ArcSwap<State>>,
+        keys: Vec<(&'static str, Arc<Jwks>)>,
+        records: Arc<Records>,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        Self { state, keys, records, draining }
+    }
+
+    /// What is missing for the gateway to be ready; empty when it is.
+    fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            missing.push("draining".to_owned());
+        }
+        for (name, keys) in &self.keys {
+            if keys.current().is_none() {
+                missing.push(format!("no {name} keys"));
+            }
+        }
+        for upstream in &self.state.load().upstreams {
+            if !upstream.is_ready() {
+                missing.push(format!("no healthy server in {}", upstream.name()));
+            }
+        }
+        missing
+    }
+
+    fn metrics(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let state = self.state.load();
+        let upstreams: Vec<_> = state
+            .upstreams
+            .iter()
+            .map(|upstream| (&**upstream.name(), upstream.is_ready()))
+            .collect();
+        let now = Timestamp::now();
+        let age = |keys: &Jwks| keys.last_success().map(|read| now.since(read).as_secs());
+        let jwks: Vec<_> = self.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
+        let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
+        self.records.metrics.render(&Scrape {
+            exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            dropped: &[
+                ("access", self.records.access.dropped()),
+                ("audit", self.records.audit.dropped()),
+            ],
+            upstreams: &upstreams,
+            jwks: &jwks,
+        })
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, Vec<u8>) {
+        const TEXT: &str = "text/plain; charset=utf-8";
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return (StatusCode::METHOD_NOT_ALLOWED, TEXT, b"only GET\n".to_vec());
+        }
+        match path {
+            "/healthz" => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            "/readyz" => {
+                let missing = self.missing();
+                if missing.is_empty() {
+                    (StatusCode::OK, TEXT, b"ready\n".to_vec())
+                } else {
+                    let text = missing.join("\n") + "\n";
+                    (StatusCode::SERVICE_UNAVAILABLE, TEXT, text.into_bytes())
+                }
+            }
+            "/metrics" => match self.metrics() {
+                Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+                Err(error) => {
+                    log::error!("metrics cannot be written: {error}");
+                    (StatusCode::INTERNAL_SERVER_ERROR, TEXT, b"see the log\n".to_vec())
+                }
+            },
+            "/" => (StatusCode::OK, TEXT, b"/healthz\n/readyz\n/metrics\n".to_vec()),
+            _ => (StatusCode::NOT_FOUND, TEXT, b"/healthz /readyz /metrics\n".to_vec()),
+        }
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let (status, kind, body) = self.answer(&head.method, head.uri.path());
+        let length = body.len();
+        let body = if head.method == Method::HEAD { Vec::new() } else { body };
+        let response = Response::builder()
+            .status(status)
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::CONTENT_LENGTH, length)
+            .header(header::CACHE_CONTROL, "no-store")
+            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .body(body);
+        // Every part of it is ours and well-formed.
+        response.unwrap_or_else(|_| Response::new(Vec::new()))
+    }
+}

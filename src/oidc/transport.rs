@@ -1,0 +1,104 @@
+//! What `openidconnect` speaks HTTP through: our own client, bounded bodies, no surprises.
+
+use std::{future::Future, pin::Pin};
+
+use openidconnect::{DiscoveryError, HttpRequest, HttpResponse};
+
+use crate::http_client::{self, BodyError};
+
+/// Our HTTP client as `openidconnect` takes one.
+pub(super) struct Transport {
+    http: reqwest::Client,
+    https_only: bool,
+}
+
+/// Why there is no answer to work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.word())]
+pub(super) enum Failure {
+    Scheme,
+    Unreachable,
+    TimedOut,
+    Redirect,
+    Status,
+    TooLarge,
+    BrokenOff,
+}
+
+impl Failure {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Scheme => "its metadata names an endpoint that is not https",
+            Self::Unreachable => "it cannot be reached",
+            Self::TimedOut => "it did not answer in time",
+            Self::Redirect => "it redirects, which is not followed",
+            Self::Status => "it answers with a server error or refuses for now",
+            Self::TooLarge => "its answer is too large",
+            Self::BrokenOff => "its answer broke off",
+        }
+    }
+}
+
+impl Transport {
+    pub(super) fn new(http: reqwest::Client, https_only: bool) -> Self {
+        Self { http, https_only }
+    }
+
+    /// An issuer that is reached over HTTPS may not send our secret anywhere in the clear.
+    pub(super) fn accepts(&self, scheme: &str) -> bool {
+        scheme == "https" || (scheme == "http" && !self.https_only)
+    }
+
+    pub(super) fn client(
+        &self,
+    ) -> impl Fn(HttpRequest) -> Pin<Box<dyn Future<Output = Result<HttpResponse, Failure>> + Send>>
+    {
+        let (http, https_only) = (self.http.clone(), self.https_only);
+        move |request| {
+            let transport = Self { http: http.clone(), https_only };
+            Box::pin(async move { transport.send(request).await })
+        }
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+        if !request.uri().scheme_str().is_some_and(|scheme| self.accepts(scheme)) {
+            return Err(Failure::Scheme);
+        }
+        let request = reqwest::Request::try_from(request).map_err(|_| Failure::Unreachable)?;
+        let answer = self.http.execute(request).await.map_err(|error| {
+            if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
+        })?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(Failure::Redirect);
+        }
+        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(Failure::Status);
+        }
+        let headers = answer.headers().clone();
+        let body =
+            http_client::read_body(answer, LARGEST_BODY).await.map_err(|error| match error {
+                BodyError::TooLarge(_) => Failure::TooLarge,
+                BodyError::Broken(error) if error.is_timeout() => Failure::TimedOut,
+                BodyError::Broken(_) => Failure::BrokenOff,
+            })?;
+        let mut response = HttpResponse::new(body.into());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
+
+/// What went wrong with a discovery, without anything that the other side wrote.
+pub(super) fn discovery_word(error: &DiscoveryError<Failure>) -> &'static str {
+    match error {
+        DiscoveryError::Request(failure) => failure.word(),
+        DiscoveryError::Validation(_) => "its metadata names another issuer",
+        DiscoveryError::Response(..) => "it does not serve its metadata or keys as JSON",
+        DiscoveryError::Parse(_) => "its metadata or keys cannot be read",
+        _ => "its metadata cannot be asked for",
+    }
+}
+
+/// For metadata, keys and token responses alike.
+const LARGEST_BODY: usize = 256 * 1024;

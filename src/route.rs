@@ -1,0 +1,325 @@
+//! Which route a request takes: host, path and method, in that order.
+//!
+//! Patterns are written as Core writes its own and matched by the router that Core uses
+//! (matchit), on the path as it stands, so both read a path alike. The most specific pattern
+//! wins whatever the order of the routes; its methods then decide: a path that is known with
+//! other methods is 405 and never falls through to a wider pattern. No route is 404.
+//!
+//! Pure: the table is made once and only read.
+
+use std::{collections::HashMap, fmt};
+
+use http::Method;
+use matchit::{Params, Router};
+
+use crate::refusal::{Reason, Refusal};
+
+/// Where and for which methods something applies.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// As the operator wrote it.
+    pub path: Box<str>,
+    /// Hosts in canonical form; empty stands for every host.
+    pub hosts: Vec<Box<str>>,
+    /// Methods; GET stands for HEAD as well.
+    pub methods: Methods,
+}
+
+/// A set of methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Methods(u8);
+
+/// Routes of one gateway, each with what it leads to.
+pub struct RouteTable<T> {
+    routes: Vec<(Pattern, T)>,
+    /// Hosts that have routes of their own; every other host has [`RouteTable::everywhere`].
+    by_host: HashMap<Box<str>, Branch>,
+    everywhere: Branch,
+}
+
+/// What a request matched.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'t, 'p, T> {
+    /// Its index in the table, stable for the table's life.
+    pub index: usize,
+    /// The route's pattern.
+    pub pattern: &'t Pattern,
+    /// What the route leads to.
+    pub route: &'t T,
+    path: &'p str,
+    end: &'t End,
+    slash_added: bool,
+    branch: &'t Branch,
+}
+
+/// Two routes that cannot stand beside each other, or a pattern that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// Both match the same requests; indices of the routes.
+    #[error("routes {0} and {1} match the same requests")]
+    Conflict(usize, usize),
+    /// The router cannot hold this pattern; index of the route, and why.
+    #[error("route {0}: {1}")]
+    Pattern(usize, String),
+}
+
+impl<T> RouteTable<T> {
+    /// Makes the table.
+    ///
+    /// # Errors
+    /// When two routes would match the same request, or a pattern is malformed.
+    pub fn new(routes: Vec<(Pattern, T)>) -> Result<Self, TableError> {
+        let mut everywhere = Branch::default();
+        let mut by_host = HashMap::<Box<str>, Branch>::new();
+        let all_hosts = |pattern: &Pattern| pattern.hosts.is_empty();
+        for (index, (pattern, _)) in routes.iter().enumerate() {
+            for host in &pattern.hosts {
+                by_host.entry(host.clone()).or_default();
+            }
+            if all_hosts(pattern) {
+                everywhere.insert(index, pattern)?;
+            }
+        }
+        for (host, branch) in &mut by_host {
+            for (index, (pattern, _)) in routes.iter().enumerate() {
+                if all_hosts(pattern) || pattern.hosts.contains(host) {
+                    branch.insert(index, pattern)?;
+                }
+            }
+        }
+        everywhere.finish()?;
+        by_host.values_mut().try_for_each(Branch::finish)?;
+        Ok(Self { routes, by_host, everywhere })
+    }
+
+    /// Every route, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, T)> {
+        self.routes.iter()
+    }
+
+    /// The route of a request whose host and path are canonical.
+    ///
+    /// # Errors
+    /// `no_route`, `method_not_allowed` with `Allow`, or `ambiguous_path` when a trailing slash
+    /// more or less would lead to a more specific route: an upstream that ignores the slash
+    /// would then serve what was decided by the wrong rule.
+    pub fn find<'t, 'p>(
+        &'t self,
+        host: &str,
+        method: &Method,
+        path: &'p str,
+    ) -> Result<Match<'t, 'p, T>, Refusal> {
+        let branch = self.by_host.get(host).unwrap_or(&self.everywhere);
+        let no_route = || Refusal::new(Reason::NoRoute, format!("no route for {path}"));
+        let (end_at, slash_added) = branch.locate(path).ok_or_else(no_route)?;
+        let end = branch.ends.get(end_at).ok_or_else(no_route)?;
+        if end.wide {
+            branch.refuse_other_slash(path, end_at)?;
+        }
+        let found = end.routes.iter().find(|(methods, _)| methods.contains(method));
+        let Some(&(_, index)) = found else {
+            let allowed =
+                end.routes.iter().fold(Methods(0), |all, (methods, _)| all.union(*methods));
+            let mut refusal = Refusal::new(
+                Reason::MethodNotAllowed,
+                format!("{method} is not among the methods of {}", end.shape),
+            );
+            refusal.allow = Some(allowed.to_string());
+            return Err(refusal);
+        };
+        let (pattern, route) = self.routes.get(index).ok_or_else(no_route)?;
+        Ok(Match { index, pattern, route, path, end, slash_added, branch })
+    }
+}
+
+impl<'p, T> Match<'_, 'p, T> {
+    /// The value of a parameter by the name that this route gives it, as it stands in the path
+    /// (still escaped).
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&'p str> {
+        let at = parameters(&self.pattern.path).position(|known| known == name)?;
+        if self.slash_added {
+            return None;
+        }
+        let matched = self.branch.router.at(self.path).ok()?;
+        debug_assert!(std::ptr::eq(self.end, self.branch.ends.get(*matched.value)?));
+        let params: Params<'_, 'p> = matched.params;
+        params.iter().nth(at).map(|(_, value)| value)
+    }
+}
+
+/// The parameter names of a pattern, in order.
+pub fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter_map(|segment| {
+        let open = segment.find('{')?;
+        let close = segment.rfind('}')?;
+        segment.get(open + 1..close).map(|name| name.trim_start_matches('*'))
+    })
+}
+
+#[derive(Debug, Default)]
+struct Branch {
+    router: Router<usize>,
+    ends: Vec<End>,
+    by_shape: HashMap<String, usize>,
+}
+
+/// Everything under one pattern.
+#[derive(Debug)]
+struct End {
+    /// The pattern, parameters without names.
+    shape: String,
+    /// Whether it ends in a catch-all.
+    wide: bool,
+    routes: Vec<(Methods, usize)>,
+}
+
+impl Branch {
+    fn insert(&mut self, index: usize, pattern: &Pattern) -> Result<(), TableError> {
+        let shape = shape(&pattern.path);
+        let end_at = match self.by_shape.get(&shape) {
+            Some(&end_at) => end_at,
+            None => {
+                self.router
+                    .insert(&*shape, self.ends.len())
+                    .map_err(|error| TableError::Pattern(index, error.to_string()))?;
+                self.by_shape.insert(shape.clone(), self.ends.len());
+                let wide = shape.ends_with("{*rest}");
+                self.ends.push(End { shape, wide, routes: Vec::new() });
+                self.ends.len() - 1
+            }
+        };
+        let Some(end) = self.ends.get_mut(end_at) else { return Ok(()) };
+        if let Some((_, other)) = end.routes.iter().find(|(m, _)| m.intersects(pattern.methods)) {
+            return Err(TableError::Conflict(*other, index));
+        }
+        end.routes.push((pattern.methods, index));
+        Ok(())
+    }
+
+    /// `/a/{*rest}` covers `/a/` too, which matchit by itself does not match.
+    fn finish(&mut self) -> Result<(), TableError> {
+        for (at, end) in self.ends.iter().enumerate().filter(|(_, end)| end.wide) {
+            let bare = end.shape.trim_end_matches("{*rest}");
+            if !self.by_shape.contains_key(bare) {
+                let index = end.routes.first().map_or(0, |(_, index)| *index);
+                self.router
+                    .insert(bare, at)
+                    .map_err(|error| TableError::Pattern(index, error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end that a path leads to, and whether it is one for an empty catch-all.
+    fn locate(&self, path: &str) -> Option<(usize, bool)> {
+        let matched = self.router.at(path).ok()?;
+        let empty_rest = self
+            .ends
+            .get(*matched.value)
+            .is_some_and(|end| end.wide && matched.params.len() < end.shape.matches('{').count());
+        Some((*matched.value, empty_rest))
+    }
+
+    fn refuse_other_slash(&self, path: &str, end_at: usize) -> Result<(), Refusal> {
+        let toggled = match path.strip_suffix('/') {
+            Some("") => return Ok(()),
+            Some(without) => self.locate(without),
+            None => self.locate(&format!("{path}/")),
+        };
+        let [Some(this), Some(other)] =
+            [Some(end_at), toggled.map(|(at, _)| at)].map(|at| self.ends.get(at?))
+        else {
+            return Ok(());
+        };
+        // Of two wide patterns on one path the longer is the more specific.
+        if other.wide && other.shape.len() <= this.shape.len() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Reason::AmbiguousPath,
+            "a trailing slash more or less would lead to a more specific route",
+        ))
+    }
+}
+
+/// A pattern whose parameters have no names, so that two spellings of one pattern are one.
+fn shape(pattern: &str) -> String {
+    let mut shape = String::with_capacity(pattern.len());
+    let mut parameter = 0;
+    for segment in pattern.split('/').skip(1) {
+        shape.push('/');
+        match (segment.find('{'), segment.rfind('}')) {
+            (Some(open), Some(close)) if open < close => {
+                let name = segment.get(open + 1..close).unwrap_or_default();
+                shape.push_str(segment.get(..open).unwrap_or_default());
+                if name.starts_with('*') {
+                    shape.push_str("{*rest}");
+                } else {
+                    shape.push_str(&format!("{{{parameter}}}"));
+                    parameter += 1;
+                }
+                shape.push_str(segment.get(close + 1..).unwrap_or_default());
+            }
+            _ => shape.push_str(segment),
+        }
+    }
+    shape
+}
+
+impl Methods {
+    /// Every method that a route can have.
+    pub const EVERY: Self = Self(0b0111_1111);
+
+    const NAMES: [&'static str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+    /// The methods named; GET brings HEAD along. Empty stands for every method.
+    #[must_use]
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let named = names.into_iter().fold(0, |all, name| {
+            all | match name {
+                "GET" => 0b11,
+                other => Self::bit(other),
+            }
+        });
+        if named == 0 { Self::EVERY } else { Self(named) }
+    }
+
+    /// Whether it has this one. A method outside the list is in no set.
+    #[must_use]
+    pub fn contains(self, method: &Method) -> bool {
+        self.0 & Self::bit(method.as_str()) != 0
+    }
+
+    const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn bit(name: &str) -> u8 {
+        Self::NAMES.iter().position(|known| *known == name).map_or(0, |at| 1 << at)
+    }
+}
+
+/// As `Allow` writes them.
+impl fmt::Display for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for (at, name) in Self::NAMES.iter().enumerate() {
+            if self.0 & (1 << at) != 0 {
+                if !first {
+                    f.write_str(", ")?;
+                }
+                first = false;
+                f.write_str(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

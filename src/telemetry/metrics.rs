@@ -1,0 +1,230 @@
+//! Prometheus metrics. Labels come from the configuration and from fixed words, never from a
+//! request, so their number is bounded.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::record::{Facts, Verdict};
+use crate::refusal::Reason;
+
+/// Every metric of the gateway.
+pub struct Metrics {
+    registry: Registry,
+    /// By route and status class; looked up once, since a look-up costs more than a count.
+    routes: Vec<RouteMetrics>,
+    no_route: RouteMetrics,
+    decisions: Vec<IntCounter>,
+    refusals: Vec<IntCounter>,
+    in_flight: IntGauge,
+    exchanges: IntCounterVec,
+    events: IntCounterVec,
+    upstream_ready: IntGaugeVec,
+    records_dropped: IntCounterVec,
+    jwks_age: IntGaugeVec,
+}
+
+struct RouteMetrics {
+    classes: [IntCounter; 6],
+    seconds: Histogram,
+}
+
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+const VERDICTS: [Verdict; 4] = [Verdict::Forward, Verdict::Login, Verdict::Refuse, Verdict::Own];
+
+impl Metrics {
+    /// Registers everything; `routes` are the patterns in the order of the table.
+    ///
+    /// # Errors
+    /// Only when two metrics share a name, which is a mistake in this file.
+    pub fn new(routes: &[&str], per_route: bool) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let requests = counters(
+            "portcullis_requests_total",
+            "Requests by route and status class; none: the client left before an answer.",
+            &["route", "status"],
+        )?;
+        let seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "portcullis_request_duration_seconds",
+                "Time from the end of the request's head to the end of the response.",
+            )
+            .buckets(vec![
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                10.0,
+            ]),
+            &["route"],
+        )?;
+        registry.register(Box::new(seconds.clone()))?;
+        let route = |label: &str| -> Result<RouteMetrics, prometheus::Error> {
+            let [a, b, c, d, e, f] =
+                CLASSES.map(|class| requests.get_metric_with_label_values(&[label, class]));
+            Ok(RouteMetrics {
+                classes: [a?, b?, c?, d?, e?, f?],
+                seconds: seconds.get_metric_with_label_values(&[label])?,
+            })
+        };
+        let decisions = counters("portcullis_decisions_total", "Decisions.", &["decision"])?;
+        let refusals =
+            counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
+        let in_flight = IntGauge::new("portcullis_requests_in_flight", "Requests under way.")?;
+        registry.register(Box::new(in_flight.clone()))?;
+        let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        Ok(Self {
+            routes: if per_route {
+                routes.iter().map(|label| route(label)).collect::<Result<_, _>>()?
+            } else {
+                Vec::new()
+            },
+            no_route: route("-")?,
+            decisions: VERDICTS
+                .iter()
+                .map(|verdict| decisions.get_metric_with_label_values(&[verdict.word()]))
+                .collect::<Result<_, _>>()?,
+            refusals: Reason::ALL
+                .iter()
+                .map(|reason| refusals.get_metric_with_label_values(&[reason.word()]))
+                .collect::<Result<_, _>>()?,
+            in_flight,
+            exchanges: counters(
+                "portcullis_app_tokens_total",
+                "App tokens asked for, by outcome.",
+                &["outcome"],
+            )?,
+            events: counters(
+                "portcullis_login_events_total",
+                "What happened at login, callback and logout.",
+                &["event"],
+            )?,
+            upstream_ready: gauges(
+                "portcullis_upstream_ready",
+                "Whether an upstream has a healthy server.",
+                &["upstream"],
+            )?,
+            records_dropped: counters(
+                "portcullis_records_dropped_total",
+                "Records lost because their target was too slow or broken.",
+                &["kind"],
+            )?,
+            jwks_age: gauges(
+                "portcullis_jwks_age_seconds",
+                "Time since the keys of an issuer were last read; -1: never.",
+                &["issuer"],
+            )?,
+            registry,
+        })
+    }
+
+    /// A request's head has been read.
+    pub fn request_began(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A request is over.
+    pub fn request_ended(&self, facts: &Facts, route: Option<usize>, seconds: f64) {
+        self.in_flight.dec();
+        let metrics = route.and_then(|at| self.routes.get(at)).unwrap_or(&self.no_route);
+        if let Some(class) = metrics.classes.get(usize::from(facts.status / 100)) {
+            class.inc();
+        }
+        metrics.seconds.observe(seconds);
+        let verdict = VERDICTS.iter().position(|verdict| Some(*verdict) == facts.decision);
+        if let Some(counter) = verdict.and_then(|at| self.decisions.get(at)) {
+            counter.inc();
+        }
+        let reason = Reason::ALL.iter().position(|reason| Some(*reason) == facts.reason);
+        if let Some(counter) = reason.and_then(|at| self.refusals.get(at)) {
+            counter.inc();
+        }
+        if let Some(event) = facts.event {
+            self.events.with_label_values(&[event]).inc();
+        }
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
+    /// Takes over what others count, then writes everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self, scrape: &Scrape<'_>) -> Result<Vec<u8>, prometheus::Error> {
+        let follow = |counters: &IntCounterVec, label: &str, total: u64| {
+            let counter = counters.with_label_values(&[label]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        };
+        for (outcome, total) in scrape.exchanges {
+            follow(&self.exchanges, outcome, *total);
+        }
+        for (kind, total) in scrape.dropped {
+            follow(&self.records_dropped, kind, *total);
+        }
+        for (upstream, ready) in scrape.upstreams {
+            self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
+        }
+        for (issuer, age) in scrape.jwks {
+            let age = age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX));
+            self.jwks_age.with_label_values(&[*issuer]).set(age);
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// What other parts count, at the time of a scrape.
+#[derive(Debug, Default)]
+pub struct Scrape<'a> {
+    /// App tokens by outcome, since the start.
+    pub exchanges: &'a [(&'static str, u64)],
+    /// Lost records by kind, since the start.
+    pub dropped: &'a [(&'static str, u64)],
+    /// Upstreams and whether each is ready.
+    pub upstreams: &'a [(&'a str, bool)],
+    /// Issuers and the age of their keys in seconds.
+    pub jwks: &'a [(&'a str, Option<u64>)],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::new(&["/a/{id}"], true).unwrap();
+        let facts = Facts {
+            status: 403,
+            decision: Some(Verdict::Refuse),
+            reason: Some(Reason::PermissionMissing),
+            ..Facts::default()
+        };
+        metrics.request_began();
+        metrics.request_ended(&facts, Some(0), 0.002);
+        let scrape = Scrape { exchanges: &[("hit", 3)], ..Scrape::default() };
+        let text = String::from_utf8(metrics.render(&scrape).unwrap()).unwrap();
+        for line in [
+            "portcullis_requests_total{route=\"/a/{id}\",status=\"4xx\"} 1",
+            "portcullis_refusals_total{reason=\"permission_missing\"} 1",
+            "portcullis_decisions_total{decision=\"refuse\"} 1",
+            "portcullis_requests_in_flight 0",
+            "portcullis_app_tokens_total{outcome=\"hit\"} 3",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The access record and the audit record of one request.
+//!
+//! A [`Record`] is filled while the request passes and written once, by [`Record::finish`], or
+//! when it is dropped unwritten (a request that panicked, or whose client vanished). Access and
+//! audit records share `request_id`, `subject`, `organisation`, `route`, `decision`, `reason` and
+//! `status`. No field ever holds a credential; the query is left out, since protocols put codes
+//! into it.
+
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
+
+use serde::Serialize;
+
+use super::{Format, metrics::Metrics, sink::Sink};
+use crate::{
+    identity::{Identity, Proof},
+    organisation::Organisation,
+    refusal::{Reason, Refusal},
+};
+
+/// Where records go.
+pub struct Records {
+    /// One record a request.
+    pub access: Sink,
+    /// One record a decision.
+    pub audit: Sink,
+    /// How they are written.
+    pub format: Format,
+    /// Counters that records feed.
+    pub metrics: Metrics,
+}
+
+/// What is known of one request so far.
+pub struct Record {
+    records: Arc<Records>,
+    started: Instant,
+    written: bool,
+    /// Which route, by its index in the table, once known.
+    pub route_index: Option<usize>,
+    /// The fields.
+    pub facts: Facts,
+}
+
+/// The fields of a record.
+#[derive(Default)]
+pub struct Facts {
+    /// The request's id; empty until the head was read strictly.
+    pub request_id: Box<str>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The method.
+    pub method: Cow<'static, str>,
+    /// The host, once it is known to be ours.
+    pub host: Box<str>,
+    /// The path without its query.
+    pub path: Box<str>,
+    /// The route's pattern.
+    pub route: Option<Arc<str>>,
+    /// The upstream's name.
+    pub upstream: Option<Arc<str>>,
+    /// What proved who asked.
+    pub proof: Option<Proof>,
+    /// Who vouched for them.
+    pub issuer: Option<Arc<str>>,
+    /// Who asked.
+    pub subject: Option<Arc<str>>,
+    /// Who acts for them.
+    pub actor: Option<Arc<str>>,
+    /// For which organisation.
+    pub organisation: Option<Organisation>,
+    /// What was decided.
+    pub decision: Option<Verdict>,
+    /// Which credential went to the upstream.
+    pub credential: Option<&'static str>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// More on that, for operators.
+    pub detail: Option<Cow<'static, str>>,
+    /// What happened at one of our own endpoints.
+    pub event: Option<&'static str>,
+    /// The response's status; 0 when none was sent.
+    pub status: u16,
+    /// Bytes of the response's body.
+    pub bytes: usize,
+}
+
+impl Facts {
+    /// Notes who asked.
+    pub fn caller(&mut self, identity: &Identity) {
+        self.proof = Some(identity.proof);
+        self.issuer = Some(Arc::clone(&identity.issuer));
+        self.subject = Some(Arc::clone(&identity.subject));
+        self.actor.clone_from(&identity.actor);
+    }
+}
+
+/// The outcomes of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Forwarded.
+    Forward,
+    /// Sent to the login.
+    Login,
+    /// Refused.
+    Refuse,
+    /// Answered by one of our own endpoints.
+    Own,
+}
+
+impl Verdict {
+    /// The word in records and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Login => "login",
+            Self::Refuse => "refuse",
+            Self::Own => "own",
+        }
+    }
+}
+
+impl Record {
+    /// Begins a record.
+    #[must_use]
+    pub fn begin(records: Arc<Records>, started: Instant) -> Self {
+        records.metrics.request_began();
+        Self { records, started, written: false, route_index: None, facts: Facts::default() }
+    }
+
+    /// Notes a refusal; the first one counts.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        if self.facts.reason.is_none() {
+            self.facts.reason = Some(refusal.reason);
+            self.facts.detail = Some(refusal.detail.clone());
+        }
+        self.facts.decision.get_or_insert(Verdict::Refuse);
+    }
+
+    /// Writes the record; a second call does nothing.
+    pub fn finish(&mut self, status: u16, bytes: usize) {
+        self.facts.status = status;
+        self.facts.bytes = bytes;
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if std::mem::replace(&mut self.written, true) {
+            return;
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let facts = &self.facts;
+        self.records.metrics.request_ended(facts, self.route_index, seconds);
+        if self.records.access.is_on() {
+            self.records.access.send(self.line("access", seconds));
+        }
+        if facts.decision.is_some() && self.records.audit.is_on() {
+            self.records.audit.send(self.line("audit", seconds));
+        }
+    }
+
+    fn line(&self, kind: &'static str, seconds: f64) -> Vec<u8> {
+        let facts = &self.facts;
+        let line = Line {
+            time: jiff::Timestamp::now(),
+            kind,
+            request_id: &facts.request_id,
+            client: facts.client,
+            method: &facts.method,
+            host: &facts.host,
+            path: &facts.path,
+            route: facts.route.as_deref(),
+            upstream: facts.upstream.as_deref(),
+            proof: facts.proof.map(proof),
+            issuer: facts.issuer.as_deref(),
+            subject: facts.subject.as_deref(),
+            actor: facts.actor.as_deref(),
+            organisation: facts.organisation,
+            decision: facts.decision.map(Verdict::word),
+            credential: facts.credential,
+            reason: facts.reason.map(Reason::word),
+            detail: facts.detail.as_deref(),
+            event: facts.event,
+            status: facts.status,
+            bytes: facts.bytes,
+            duration_ms: (seconds * 1e6).round() / 1e3,
+        };
+        let mut bytes = match self.records.format {
+            Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
+            Format::Text => line.text().into_bytes(),
+        };
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: jiff::Timestamp,
+    kind: &'static str,
+    request_id: &'a str,
+    client: Option<IpAddr>,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    route: Option<&'a str>,
+    upstream: Option<&'a str>,
+    proof: Option<&'static str>,
+    issuer: Option<&'a str>,
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+    organisation: Option<Organisation>,
+    decision: Option<&'static str>,
+    credential: Option<&'static str>,
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
+    status: u16,
+    bytes: usize,
+    duration_ms: f64,
+}
+
+impl Line<'_> {
+    /// For a terminal: what happened first, then to whom, on which route and why.
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} {:<6} {} {} {} {:.1}ms",
+            self.time.strftime("%H:%M:%S%.3f"),
+            self.kind,
+            self.status,
+            self.method,
+            Plain(self.path),
+            self.duration_ms,
+        );
+        let named = [
+            ("decision", self.decision),
+            ("reason", self.reason),
+            ("event", self.event),
+            ("route", self.route),
+            ("upstream", self.upstream),
+            ("credential", self.credential),
+            ("subject", self.subject),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                let _ = write!(text, " {name}={}", Plain(value));
+            }
+        }
+        if let Some(organisation) = self.organisation {
+            let _ = write!(text, " organisation={organisation}");
+        }
+        if let Some(client) = self.client {
+            let _ = write!(text, " client={client}");
+        }
+        let _ = write!(text, " request_id={}", Plain(self.request_id));
+        if let Some(detail) = self.detail {
+            let _ = write!(text, " detail=\"{}\"", Plain(detail));
+        }
+        text
+    }
+}
+
+/// Text from outside on a terminal: control characters are escaped, so no line can be forged.
+struct Plain<'a>(&'a str);
+
+impl std::fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|character| {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())
+            } else {
+                f.write_char(character)
+            }
+        })
+    }
+}
+
+const fn proof(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Session => "session",
+        Proof::IamToken => "iam_token",
+        Proof::AppToken => "app_token",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::Mutex,
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: Format, fill: impl FnOnce(Record)) -> String {
+        let out = Shared::default();
+        let records = Arc::new(Records {
+            access: Sink::to(out.clone()).unwrap(),
+            audit: Sink::off(),
+            format,
+            metrics: Metrics::new(&[], false).unwrap(),
+        });
+        fill(Record::begin(Arc::clone(&records), Instant::now()));
+        records.access.close();
+        String::from_utf8(out.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_written_once_whatever_the_way_out() {
+        let finished = written(Format::Json, |mut record| record.finish(200, 5));
+        let dropped = written(Format::Json, drop);
+        for (line, status) in [(finished, 200), (dropped, 0)] {
+            assert_eq!(line.lines().count(), 1);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["status"], status);
+        }
+    }
+
+    #[test]
+    fn a_line_cannot_be_forged() {
+        let text = written(Format::Text, |mut record| {
+            record.facts.path = "/a\nFORGED".into();
+            record.refused(&Refusal::new(Reason::NoRoute, "x"));
+            record.refused(&Refusal::new(Reason::UpstreamFailed, "y"));
+        });
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.contains("reason=no_route"), "{text}");
+    }
+}

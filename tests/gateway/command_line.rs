@@ -1,0 +1,162 @@
+//! The command line, as an operator meets it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use crate::support::{free_port, gateway::secrets};
+
+fn portcullis(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).envs(secrets()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file that goes with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(content: &str) -> Self {
+        let name = format!("portcullis-cli-{}-{}.yaml", std::process::id(), free_port());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Five faults of five kinds, on lines 3, 11, 13, 16 and 18.
+const FIVE_FAULTS: &str = "\
+public_url: http://localhost:8080
+listeners: [ { address: '127.0.0.1:8080' } ]
+limits: { header_byte: 32KiB }
+iam: { issuer: http://127.0.0.1:8081, audience: a }
+system_roles: { reader: [CREDENTIAL_LIST] }
+sts: { issuer: { iss: http://localhost:8080, keys: [ { env: TEST_STS_KEY } ] } }
+organisations: { 6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11: {} }
+iam_roles: { reader: { '*': [reader] } }
+upstreams:
+  core:
+    servers: ['core.internal:3000']
+    auth: { mode: STS, audience: one-core }
+    timeouts: { read: fast }
+routes:
+  - path: /api/a
+    upstream: cor
+    accept: [iam]
+  - { path: /api/b, upstream: core, accept: [iam], permissions: [credential_list] }
+";
+
+#[test]
+fn check_prints_every_fault_with_its_place_and_exits_78() {
+    let file = File::new(FIVE_FAULTS);
+    let output = portcullis(&["check", "--config", file.path()]);
+    assert_eq!(output.status.code(), Some(78));
+    let printed = text(&output.stderr);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 5, "{printed}");
+    for (line, number) in lines.iter().zip([3, 11, 13, 16, 18]) {
+        let start = format!("{}:{number}:", file.path());
+        assert!(line.starts_with(&start), "{line} does not start with {start}");
+    }
+    for word in
+        ["header_bytes", "plaintext", "upstreams.core.timeouts.read", "core", "credential_list"]
+    {
+        assert!(printed.contains(word), "{word} in {printed}");
+    }
+    // `run` says the same, before a port is bound.
+    let run = portcullis(&["run", "--config", file.path()]);
+    assert_eq!((run.status.code(), text(&run.stderr)), (Some(78), printed));
+}
+
+#[test]
+fn check_is_silent_about_a_good_file_but_for_one_line() {
+    let good = FIVE_FAULTS
+        .replace("header_byte:", "header_bytes:")
+        .replace("core.internal", "127.0.0.1")
+        .replace("fast", "5s")
+        .replace("upstream: cor\n", "upstream: core\n")
+        .replace("credential_list", "CREDENTIAL_LIST");
+    let file = File::new(&good);
+    let output = portcullis(&["check", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn a_missing_file_is_said_plainly() {
+    let output = portcullis(&["check", "--config", "/nowhere/gateway.yaml"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("/nowhere/gateway.yaml"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn generated_keys_are_ready_for_use() {
+    let session = portcullis(&["keys", "generate", "session"]);
+    assert_eq!(text(&session.stdout).trim().len(), 44);
+    assert_ne!(session.stdout, portcullis(&["keys", "generate", "session"]).stdout);
+    let issuer = text(&portcullis(&["keys", "generate", "issuer"]).stdout);
+    assert!(issuer.starts_with("-----BEGIN PRIVATE KEY-----"), "{issuer}");
+    assert!(jsonwebtoken::EncodingKey::from_ed_pem(issuer.as_bytes()).is_ok());
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_shipped() {
+    let printed: serde_json::Value =
+        serde_json::from_slice(&portcullis(&["schema"]).stdout).unwrap();
+    let shipped = include_str!("../../conf/gateway.schema.json");
+    assert_eq!(printed, serde_json::from_str::<serde_json::Value>(shipped).unwrap());
+}
+
+#[test]
+fn completions_and_help_are_there_for_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = portcullis(&["completions", shell]);
+        assert!(output.status.success() && output.stdout.len() > 500, "{shell}");
+    }
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["keys", "--help"],
+        &["keys", "generate", "--help"],
+        &["schema", "--help"],
+        &["completions", "--help"],
+        &["--version"],
+    ] {
+        let output = portcullis(command);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{command:?}");
+    }
+    assert_eq!(portcullis(&["serve"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_and_not_waited_for() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let good = FIVE_FAULTS
+        .replace("127.0.0.1:8080'", &format!("127.0.0.1:{port}'"))
+        .replace("header_byte:", "header_bytes:")
+        .replace("core.internal", "127.0.0.1")
+        .replace("fast", "5s")
+        .replace("upstream: cor\n", "upstream: core\n")
+        .replace("credential_list", "CREDENTIAL_LIST");
+    let file = File::new(&good);
+    let output = portcullis(&["run", "--config", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = text(&output.stderr);
+    assert!(printed.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{printed}");
+}

@@ -1,0 +1,16 @@
+//! The real binary on free ports, with real clients before it and recording servers behind it.
+
+mod bearer;
+mod command_line;
+mod exchange;
+mod login;
+mod provider_down;
+mod spellings;
+mod support;
+mod upstream;
+
+#[expect(dead_code, unused_imports, reason = "the demo uses more of the stand-ins than the tests")]
+#[path = "../../src/bin/portcullis-demo"]
+mod demo {
+    pub(crate) mod stand_in;
+}

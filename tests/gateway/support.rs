@@ -1,0 +1,64 @@
+//! A gateway under test: the real binary, an issuer whose key the test holds, and an upstream
+//! that writes down every byte it gets.
+
+pub(crate) mod gateway;
+pub(crate) mod issuer;
+pub(crate) mod recorder;
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+pub(crate) use self::{
+    gateway::{Gateway, Settings},
+    issuer::Issuer,
+    recorder::Recorder,
+};
+
+/// The organisation in which everybody acts.
+pub(crate) const ACME: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
+
+/// A listener on a free port of loopback, and its address.
+pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Sends bytes as they are and returns everything that comes back until the other end closes.
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is as good as an end.
+    let read = stream.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(20), read).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status of a raw answer.
+pub(crate) fn status(answer: &str) -> u16 {
+    let word = answer.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    word.parse().unwrap()
+}
+
+/// The process's one crypto provider, which every HTTP client needs.
+pub(crate) fn crypto() {
+    // Another test was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// The `reason` of a problem document.
+pub(crate) fn reason(body: &str) -> String {
+    let start = body.find('{').unwrap_or_else(|| panic!("no JSON in {body:?}"));
+    let problem: serde_json::Value = serde_json::from_str(&body[start..]).unwrap();
+    problem["reason"].as_str().unwrap().to_owned()
+}

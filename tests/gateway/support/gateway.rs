@@ -1,0 +1,195 @@
+//! The real binary with a configuration of the test's.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::process::{Child, Command};
+
+use super::{ACME, free_port};
+
+/// What a test wants of its gateway; the rest is as in [`Settings::yaml`].
+pub(crate) struct Settings {
+    pub(crate) issuer: String,
+    pub(crate) core: SocketAddr,
+    pub(crate) bff: SocketAddr,
+    /// The `sts` section; by default the built-in issuer.
+    pub(crate) sts: Option<String>,
+    /// Further sections.
+    pub(crate) extra: String,
+    /// The port to listen on; by default a free one.
+    pub(crate) port: Option<u16>,
+    /// Whether to wait until it is ready, or only until it lives.
+    pub(crate) ready: bool,
+}
+
+/// A gateway at work; it ends with the test.
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Settings {
+    pub(crate) fn new(issuer: &str, core: SocketAddr) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            core,
+            bff: core,
+            sts: None,
+            extra: String::new(),
+            port: None,
+            ready: true,
+        }
+    }
+
+    pub(crate) fn with(mut self, extra: &str) -> Self {
+        self.extra.push_str(extra);
+        self
+    }
+
+    fn yaml(&self, port: u16, admin: u16) -> String {
+        let Self { issuer, core, bff, extra, .. } = self;
+        let own = format!(
+            "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
+        );
+        let sts = self.sts.as_deref().unwrap_or(&own);
+        let session = if extra.contains("session:") {
+            String::new()
+        } else {
+            "session: { keys: [ { env: TEST_SESSION_KEY } ] }".to_owned()
+        };
+        format!(
+            "public_url: http://localhost:{port}
+hosts: [localhost, gateway.test]
+listeners: [ {{ address: '127.0.0.1:{port}' }} ]
+admin: {{ address: '127.0.0.1:{admin}' }}
+iam:
+  issuer: {issuer}
+  audience: procivis-one-platform
+  client: {{ id: desk, secret: {{ env: TEST_CLIENT_SECRET }} }}
+sts: {{ {sts} }}
+system_roles:
+  issuer: [CREDENTIAL_ISSUE, CREDENTIAL_LIST]
+  reader: [CREDENTIAL_LIST]
+organisations: {{ {ACME}: {{ name: Acme }} }}
+iam_roles:
+  admin: {{ {ACME}: [issuer] }}
+  reader: {{ {ACME}: [reader] }}
+upstreams:
+  core: {{ servers: ['{core}'], auth: {{ mode: STS, audience: one-core }} }}
+  bff: {{ servers: ['{bff}'], auth: {{ mode: IAM }} }}
+routes:
+  - {{ path: '/ssi/{{*rest}}', access: public, upstream: core }}
+  - {{ path: '/ssi/slow/{{id}}', access: public, timeouts: {{ read: 300ms }}, upstream: core }}
+  - {{ path: /api/config/v1, methods: [GET], accept: [session, iam, app], upstream: core }}
+  - {{ path: /api/credential/v1, methods: [GET], accept: [session, iam, app], permissions: [CREDENTIAL_LIST], upstream: core }}
+  - {{ path: /api/credential/v1, methods: [POST], accept: [session, iam, app], permissions: [CREDENTIAL_ISSUE], limits: {{ body: 1KiB }}, upstream: core }}
+  - {{ path: '/api/credential/v1/{{id}}', methods: [GET], permissions: [CREDENTIAL_LIST], upstream: core }}
+  - {{ path: /api/desk/v1/me, accept: [session, iam], upstream: bff }}
+  - {{ path: '/desk/{{*rest}}', accept: [session], upstream: bff }}
+logs: {{ format: json, level: debug }}
+{session}
+{extra}
+"
+        )
+    }
+}
+
+impl Gateway {
+    /// Starts one and waits until it serves.
+    pub(crate) async fn start(settings: Settings) -> Self {
+        super::crypto();
+        let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
+        let directory =
+            std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("gateway.yaml");
+        fs::write(&file, settings.yaml(port, admin)).unwrap();
+        let output = fs::File::create(directory.join("output")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .envs(secrets())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut gateway = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            admin: SocketAddr::from(([127, 0, 0, 1], admin)),
+            directory,
+            child,
+        };
+        gateway.wait(if settings.ready { "readyz" } else { "healthz" }).await;
+        gateway
+    }
+
+    async fn wait(&mut self, page: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Ok(answer) = reqwest::get(format!("http://{}/{page}", self.admin)).await
+                && answer.status() == 200
+                && tokio::net::TcpStream::connect(self.address).await.is_ok()
+            {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "{}", self.output());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A URL of the gateway.
+    pub(crate) fn url(&self, target: &str) -> String {
+        format!("http://localhost:{}{target}", self.address.port())
+    }
+
+    /// Everything that it has printed: diagnostics, access and audit records.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.directory.join("output")).unwrap_or_default()
+    }
+
+    /// The metrics page.
+    pub(crate) async fn metrics(&self) -> String {
+        let page = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
+        page.text().await.unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Best effort: the system clears its temporary directory.
+        let _ = self.child.start_kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Throw-away secrets for the configuration above.
+pub(crate) fn secrets() -> [(&'static str, String); 3] {
+    use secrecy::ExposeSecret;
+    let issuer = portcullis::sts::issuer::generate().unwrap();
+    [
+        ("TEST_SESSION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()),
+        ("TEST_STS_KEY", issuer.expose_secret().to_owned()),
+        ("TEST_CLIENT_SECRET", "client-secret-of-the-test".to_owned()),
+    ]
+}
+
+/// A client that follows no redirect and keeps no cookie.
+pub(crate) fn client() -> reqwest::Client {
+    super::crypto();
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .unwrap()
+}
