@@ -47,7 +47,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let iam = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        site::Part::Iam.spawn(&mut tasks, listener, None, "secret").unwrap();
+        let core_mode = site::one_core_mode();
+        let choices = site::Choices { client_secret: "secret", core_mode };
+        site::Part::Iam.spawn(&mut tasks, listener, None, choices).unwrap();
         let token = fetch(&iam, "alice", "alice").await.unwrap();
         let claims = stand_in::jose::Parts::split(&token).unwrap().claims;
         assert_eq!(claims["roles"], json!(["organization_admin"]));

@@ -71,7 +71,7 @@ impl Gateway {
             while self.readers.join_next().await.is_some() {}
         })
         .await;
-        let mut text = match status.map(|status| describe(&status)) {
+        let mut text = match status.map(describe) {
             Ok(how) => format!("the gateway ended by itself ({how}). It said last:"),
             Err(fault) => format!("the gateway cannot be watched: {fault}"),
         };
@@ -128,7 +128,7 @@ impl Output {
     }
 }
 
-fn describe(status: &ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit code {code}"),
         None => status.to_string(),

@@ -7,6 +7,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use self::{
+    site::{Part, one_core_mode},
+    stand_in::core::Mode,
+};
+
 mod ask;
 mod child;
 mod run;
@@ -52,7 +57,7 @@ enum Command {
     /// Run the IAM provider alone
     Iam(Port),
     /// Run Core alone; its control port is the next one
-    Core(Port),
+    Core(CoreArguments),
     /// Run BFF alone
     Bff(Port),
     /// Run an outside token service alone; its control port is the next one
@@ -66,6 +71,28 @@ struct Port {
     port: u16,
 }
 
+#[derive(clap::Args)]
+struct CoreArguments {
+    #[command(flatten)]
+    port: Port,
+    /// Let everybody in, as Core does in UNSAFE_NONE
+    #[arg(long)]
+    unsafe_none: bool,
+    /// Let in who sends this token, as Core does in UNSAFE_STATIC
+    #[arg(long, value_name = "TOKEN", conflicts_with = "unsafe_none")]
+    unsafe_static: Option<String>,
+}
+
+impl CoreArguments {
+    fn mode(self) -> Mode {
+        match self.unsafe_static {
+            Some(token) => Mode::UnsafeStatic(token),
+            None if self.unsafe_none => Mode::UnsafeNone,
+            None => one_core_mode(),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let run_arguments = arguments.run;
@@ -74,14 +101,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&fault.to_string()),
     };
+    let alone = |part, Port { port }| run::alone(part, port, one_core_mode());
     let ended = runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Token { user, password } => ask::token(&user, password.as_deref()).await,
-            Command::Iam(Port { port }) => run::alone(site::Part::Iam, port).await,
-            Command::Core(Port { port }) => run::alone(site::Part::Core, port).await,
-            Command::Bff(Port { port }) => run::alone(site::Part::Bff, port).await,
-            Command::Sts(Port { port }) => run::alone(site::Part::Sts, port).await,
+            Command::Iam(port) => alone(Part::Iam, port).await,
+            Command::Core(core) => run::alone(Part::Core, core.port.port, core.mode()).await,
+            Command::Bff(port) => alone(Part::Bff, port).await,
+            Command::Sts(port) => alone(Part::Sts, port).await,
         }
     });
     // Stand-ins have no work to finish.

@@ -16,8 +16,8 @@ use crate::{
     RunArguments,
     child::Gateway,
     secrets::Secrets,
-    site::{GATEWAY_PORTS, PUBLIC_URL, Part, READY_URL},
-    stand_in,
+    site::{Choices, GATEWAY_PORTS, PUBLIC_URL, Part, READY_URL, one_core_mode},
+    stand_in::{self, core},
 };
 
 /// Core's control port: beside the gateway's own, and no upstream's.
@@ -43,11 +43,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), String> {
     let mut tasks = Tasks::new();
     for part in [Part::Iam, Part::Core, Part::Bff] {
         let listener = bind(part.port(), part.name()).await?;
-        let control = match part.has_control() {
-            true => Some(bind(CORE_CONTROL_PORT, "Core's control port").await?),
-            false => None,
+        let control = if part.has_control() {
+            Some(bind(CORE_CONTROL_PORT, "Core's control port").await?)
+        } else {
+            None
         };
-        part.spawn(&mut tasks, listener, control, secrets.iam_client()).map_err(text)?;
+        let choices = Choices { client_secret: secrets.iam_client(), core_mode: one_core_mode() };
+        part.spawn(&mut tasks, listener, control, choices).map_err(text)?;
     }
     let mut gateway = Gateway::start(&binary, &config, &secrets.environment(), arguments.verbose)?;
     let ended = tokio::select! {
@@ -63,23 +65,23 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), String> {
 ///
 /// # Errors
 /// When a port is taken or the stand-in ends by itself.
-pub(crate) async fn alone(part: Part, port: u16) -> Result<(), String> {
+pub(crate) async fn alone(part: Part, number: u16, core_mode: core::Mode) -> Result<(), String> {
     let mut signals = Signals::listen()?;
-    let listener = bind(port, part.name()).await?;
+    let listener = bind(number, part.name()).await?;
     let address = listener.local_addr().map_err(text)?;
-    let control = match part.has_control() {
-        true => {
-            let next = if port == 0 { 0 } else { port.saturating_add(1) };
-            Some(bind(next, "the control port").await?)
-        }
-        false => None,
+    let control = if part.has_control() {
+        let next = if number == 0 { 0 } else { number.saturating_add(1) };
+        Some(bind(next, "the control port").await?)
+    } else {
+        None
     };
     say(&format!("{}: http://{address}", part.name()))?;
     if let Some(control) = &control {
         say(&format!("its control port: http://{}", control.local_addr().map_err(text)?))?;
     }
     let mut tasks = Tasks::new();
-    part.spawn(&mut tasks, listener, control, "desk").map_err(text)?;
+    let choices = Choices { client_secret: "desk", core_mode };
+    part.spawn(&mut tasks, listener, control, choices).map_err(text)?;
     tokio::select! {
         fault = ended(&mut tasks) => Err(fault),
         () = signals.next() => Ok(()),
@@ -177,8 +179,8 @@ fn our_name() -> String {
 /// The ready line, and five things to try.
 fn invitation(us: &str, styled: bool) -> String {
     let bold = |text: &str| if styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
-    let with_token = |user: &str, rest: &str| {
-        format!("curl -i -H \"Authorization: Bearer $({us} token {user})\" \\\n     {rest}")
+    let with_token = |user: &str, request: &str| {
+        format!("curl -i {request} \\\n     -H \"Authorization: Bearer $({us} token {user})\"")
     };
     let tries = [
         (
@@ -202,12 +204,11 @@ fn invitation(us: &str, styled: bool) -> String {
             with_token("bob", &format!("-X POST {PUBLIC_URL}/api/credential/v1")),
         ),
     ];
-    let mut text = format!("{}\n", bold(&format!("Portcullis is ready: {PUBLIC_URL}")));
-    for (at, (expected, command)) in tries.iter().enumerate() {
-        text.push_str(&format!("\n{}. {expected}\n   {}\n", at + 1, bold(command)));
-    }
-    text.push_str("\nCtrl-C ends everything.");
-    text
+    let tries = tries.iter().enumerate().map(|(at, (expected, command))| {
+        format!("{}. {expected}\n   {}\n\n", at + 1, bold(command))
+    });
+    let ready = bold(&format!("Portcullis is ready: {PUBLIC_URL}"));
+    format!("{ready}\n\n{}Ctrl-C ends everything.", tries.collect::<String>())
 }
 
 fn say(text: &str) -> Result<(), String> {

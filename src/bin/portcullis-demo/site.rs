@@ -23,6 +23,14 @@ const CORE_AUDIENCE: &str = "one-core";
 const ACME: Uuid = Uuid::from_u128(0x6b1e_5f0a_2d2c_4c1c_9f0e_0d9f_5a5b_7a11);
 const GLOBEX: Uuid = Uuid::from_u128(0xc2f7_a3de_51b4_4f7e_8a55_7d0f_3f0a_9b22);
 
+/// What differs from run to run.
+pub(crate) struct Choices<'a> {
+    /// The provider's secret for the gateway's client.
+    pub(crate) client_secret: &'a str,
+    /// How Core authenticates its callers.
+    pub(crate) core_mode: core::Mode,
+}
+
 /// One stand-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -58,25 +66,25 @@ impl Part {
         }
     }
 
-    /// Serves it until the set is dropped. `secret` is that of the gateway's client.
+    /// Serves it until the set is dropped.
     pub(crate) fn spawn(
         self,
         tasks: &mut JoinSet<std::io::Result<()>>,
         listener: TcpListener,
         control: Option<TcpListener>,
-        secret: &str,
+        choices: Choices<'_>,
     ) -> std::io::Result<()> {
         match self {
             Self::Iam => {
                 let issuer = format!("http://{}", listener.local_addr()?);
-                tasks.spawn(iam::serve(listener, provider(issuer, secret)));
+                tasks.spawn(iam::serve(listener, provider(issuer, choices.client_secret)));
             }
             Self::Core => {
                 let recorder = core::Recorder::default();
                 if let Some(control) = control {
                     tasks.spawn(core::serve_control(control, recorder.clone()));
                 }
-                tasks.spawn(core::serve(listener, one_core(recorder)));
+                tasks.spawn(core::serve(listener, one_core(choices.core_mode, recorder)));
             }
             Self::Bff => {
                 let settings =
@@ -120,7 +128,7 @@ fn provider(issuer: String, secret: &str) -> iam::Settings {
     iam::Settings {
         issuer,
         audience: PLATFORM.into(),
-        lifetime: Duration::from_mins(5),
+        lifetime: Duration::from_secs(300),
         clients: vec![desk, program],
         users: vec![
             user("alice", "Alice Example", "organization_admin"),
@@ -129,18 +137,20 @@ fn provider(issuer: String, secret: &str) -> iam::Settings {
     }
 }
 
-fn one_core(recorder: core::Recorder) -> core::Settings {
-    core::Settings {
-        mode: core::Mode::Sts {
-            issuer: PUBLIC_URL.into(),
-            audience: CORE_AUDIENCE.into(),
-            jwks: format!("{PUBLIC_URL}/.well-known/jwks.json"),
-            ttl: Duration::from_mins(10),
-            leeway: Duration::from_mins(1),
-        },
-        organisations: vec![(ACME, "Acme".into()), (GLOBEX, "Globex".into())],
-        recorder,
+/// Core as the demo has it: it takes the gateway's app tokens.
+pub(crate) fn one_core_mode() -> core::Mode {
+    core::Mode::Sts {
+        issuer: PUBLIC_URL.into(),
+        audience: CORE_AUDIENCE.into(),
+        jwks: format!("{PUBLIC_URL}/.well-known/jwks.json"),
+        ttl: Duration::from_secs(600),
+        leeway: Duration::from_secs(60),
     }
+}
+
+fn one_core(mode: core::Mode, recorder: core::Recorder) -> core::Settings {
+    let organisations = vec![(ACME, "Acme".into()), (GLOBEX, "Globex".into())];
+    core::Settings { mode, organisations, recorder }
 }
 
 fn token_service(issuer: String, handle: sts::Handle) -> sts::Settings {
@@ -150,7 +160,7 @@ fn token_service(issuer: String, handle: sts::Handle) -> sts::Settings {
     sts::Settings {
         issuer,
         audiences: vec![CORE_AUDIENCE.into()],
-        lifetime: Duration::from_mins(5),
+        lifetime: Duration::from_secs(300),
         iam_issuer: IAM_URL.into(),
         iam_audience: PLATFORM.into(),
         roles: vec![
