@@ -182,7 +182,7 @@ impl State {
                 .into_iter()
                 .map(|id| Choice {
                     id,
-                    name: map.name(id).map(|name| name.to_string()).unwrap_or_default(),
+                    name: map.name(id).map(std::string::ToString::to_string).unwrap_or_default(),
                 })
                 .collect(),
         }

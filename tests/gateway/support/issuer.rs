@@ -38,6 +38,11 @@ impl Issuer {
         Self { url, key }
     }
 
+    /// The name of its key.
+    pub(crate) fn kid(&self) -> String {
+        self.key.jwk()["kid"].as_str().unwrap().to_owned()
+    }
+
     /// The claims of a good token; a test changes one of them.
     pub(crate) fn claims(&self, subject: &str, role: &str) -> Value {
         let now = now();
