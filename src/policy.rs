@@ -234,3 +234,6 @@ impl Policy {
 fn missing(requirement: &Requirement) -> Refusal {
     Refusal::new(Reason::PermissionMissing, format!("needs {requirement}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,7 +254,7 @@ async fn no_token_is_ever_printed() {
     let good = client().get(world.gateway.url("/api/credential/v1")).bearer_auth(&token);
     assert_eq!(good.send().await.unwrap().status(), 200);
     let app = world.core.take()[0].header("authorization")[0][7..].to_owned();
-    let bad = format!("{}x", token);
+    let bad = format!("{token}x");
     client().get(world.gateway.url("/api/credential/v1")).bearer_auth(&bad).send().await.unwrap();
     // Records are written off the request's way.
     let records = |output: &str| output.matches("\"kind\":\"access\"").count();

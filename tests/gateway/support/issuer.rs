@@ -1,7 +1,5 @@
 //! An IAM provider that publishes a key and nothing more: the test makes the tokens.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
@@ -69,5 +67,5 @@ impl Issuer {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    portcullis::time::Timestamp::now().0
 }
