@@ -8,7 +8,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{
-    site::{Part, one_core_mode},
+    site::{Neighbours, Part, one_core_mode},
     stand_in::core::Mode,
 };
 
@@ -69,6 +69,8 @@ struct Port {
     /// Loopback port; 0 takes a free one
     #[arg(long)]
     port: u16,
+    #[command(flatten)]
+    neighbours: Neighbours,
 }
 
 #[derive(clap::Args)]
@@ -84,11 +86,11 @@ struct CoreArguments {
 }
 
 impl CoreArguments {
-    fn mode(self) -> Mode {
-        match self.unsafe_static {
-            Some(token) => Mode::UnsafeStatic(token),
+    fn mode(&self) -> Mode {
+        match &self.unsafe_static {
+            Some(token) => Mode::UnsafeStatic(token.clone()),
             None if self.unsafe_none => Mode::UnsafeNone,
-            None => one_core_mode(),
+            None => one_core_mode(&self.port.neighbours),
         }
     }
 }
@@ -101,13 +103,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(fault) => return failed(&fault.to_string()),
     };
-    let alone = |part, Port { port }| run::alone(part, port, one_core_mode());
     let ended = runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Token { user, password } => ask::token(&user, password.as_deref()).await,
             Command::Iam(port) => alone(Part::Iam, port).await,
-            Command::Core(core) => run::alone(Part::Core, core.port.port, core.mode()).await,
+            Command::Core(core) => {
+                let mode = core.mode();
+                run::alone(Part::Core, core.port.port, &core.port.neighbours, mode).await
+            }
             Command::Bff(port) => alone(Part::Bff, port).await,
             Command::Sts(port) => alone(Part::Sts, port).await,
         }
@@ -118,6 +122,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => failed(&fault),
     }
+}
+
+async fn alone(part: Part, Port { port, neighbours }: Port) -> Result<(), String> {
+    run::alone(part, port, &neighbours, one_core_mode(&neighbours)).await
 }
 
 fn failed(fault: &str) -> ExitCode {

@@ -16,7 +16,7 @@ use crate::{
     RunArguments,
     child::Gateway,
     secrets::Secrets,
-    site::{Choices, GATEWAY_PORTS, PUBLIC_URL, Part, READY_URL, one_core_mode},
+    site::{Choices, GATEWAY_PORTS, Neighbours, PUBLIC_URL, Part, READY_URL, one_core_mode},
     stand_in::{self, core},
 };
 
@@ -40,6 +40,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), String> {
         bind(port, "the gateway").await?;
     }
     refuse_another_localhost(GATEWAY_PORTS[0]).await?;
+    let neighbours = Neighbours::default();
     let mut tasks = Tasks::new();
     for part in [Part::Iam, Part::Core, Part::Bff] {
         let listener = bind(part.port(), part.name()).await?;
@@ -48,7 +49,11 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), String> {
         } else {
             None
         };
-        let choices = Choices { client_secret: secrets.iam_client(), core_mode: one_core_mode() };
+        let choices = Choices {
+            client_secret: secrets.iam_client(),
+            neighbours: &neighbours,
+            core_mode: one_core_mode(&neighbours),
+        };
         part.spawn(&mut tasks, listener, control, choices).map_err(text)?;
     }
     let mut gateway = Gateway::start(&binary, &config, &secrets.environment(), arguments.verbose)?;
@@ -65,7 +70,12 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), String> {
 ///
 /// # Errors
 /// When a port is taken or the stand-in ends by itself.
-pub(crate) async fn alone(part: Part, number: u16, core_mode: core::Mode) -> Result<(), String> {
+pub(crate) async fn alone(
+    part: Part,
+    number: u16,
+    neighbours: &Neighbours,
+    core_mode: core::Mode,
+) -> Result<(), String> {
     let mut signals = Signals::listen()?;
     let listener = bind(number, part.name()).await?;
     let address = listener.local_addr().map_err(text)?;
@@ -80,7 +90,7 @@ pub(crate) async fn alone(part: Part, number: u16, core_mode: core::Mode) -> Res
         say(&format!("its control port: http://{}", control.local_addr().map_err(text)?))?;
     }
     let mut tasks = Tasks::new();
-    let choices = Choices { client_secret: "desk", core_mode };
+    let choices = Choices { client_secret: "desk", neighbours, core_mode };
     part.spawn(&mut tasks, listener, control, choices).map_err(text)?;
     tokio::select! {
         fault = ended(&mut tasks) => Err(fault),

@@ -23,10 +23,29 @@ const CORE_AUDIENCE: &str = "one-core";
 const ACME: Uuid = Uuid::from_u128(0x6b1e_5f0a_2d2c_4c1c_9f0e_0d9f_5a5b_7a11);
 const GLOBEX: Uuid = Uuid::from_u128(0xc2f7_a3de_51b4_4f7e_8a55_7d0f_3f0a_9b22);
 
+/// Where those are that a stand-in has to know of.
+#[derive(clap::Args)]
+pub(crate) struct Neighbours {
+    /// Origin of the gateway, which issues app tokens
+    #[arg(long, value_name = "URL", default_value = PUBLIC_URL)]
+    gateway_url: String,
+    /// Issuer of IAM tokens
+    #[arg(long, value_name = "URL", default_value = IAM_URL)]
+    iam_url: String,
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        Self { gateway_url: PUBLIC_URL.into(), iam_url: IAM_URL.into() }
+    }
+}
+
 /// What differs from run to run.
 pub(crate) struct Choices<'a> {
     /// The provider's secret for the gateway's client.
     pub(crate) client_secret: &'a str,
+    /// Where the others are.
+    pub(crate) neighbours: &'a Neighbours,
     /// How Core authenticates its callers.
     pub(crate) core_mode: core::Mode,
 }
@@ -74,21 +93,27 @@ impl Part {
         control: Option<TcpListener>,
         choices: Choices<'_>,
     ) -> std::io::Result<()> {
+        let Choices { client_secret, neighbours, core_mode } = choices;
         match self {
             Self::Iam => {
                 let issuer = format!("http://{}", listener.local_addr()?);
-                tasks.spawn(iam::serve(listener, provider(issuer, choices.client_secret)));
+                tasks.spawn(iam::serve(
+                    listener,
+                    provider(issuer, &neighbours.gateway_url, client_secret),
+                ));
             }
             Self::Core => {
                 let recorder = core::Recorder::default();
                 if let Some(control) = control {
                     tasks.spawn(core::serve_control(control, recorder.clone()));
                 }
-                tasks.spawn(core::serve(listener, one_core(choices.core_mode, recorder)));
+                tasks.spawn(core::serve(listener, one_core(core_mode, recorder)));
             }
             Self::Bff => {
-                let settings =
-                    bff::Settings { iam_issuer: IAM_URL.into(), iam_audience: PLATFORM.into() };
+                let settings = bff::Settings {
+                    iam_issuer: neighbours.iam_url.clone(),
+                    iam_audience: PLATFORM.into(),
+                };
                 tasks.spawn(bff::serve(listener, settings));
             }
             Self::Sts => {
@@ -97,14 +122,17 @@ impl Part {
                 if let Some(control) = control {
                     tasks.spawn(sts::serve_control(control, handle.clone()));
                 }
-                tasks.spawn(sts::serve(listener, token_service(issuer, handle)));
+                tasks.spawn(sts::serve(
+                    listener,
+                    token_service(issuer, &neighbours.iam_url, handle),
+                ));
             }
         }
         Ok(())
     }
 }
 
-fn provider(issuer: String, secret: &str) -> iam::Settings {
+fn provider(issuer: String, gateway_url: &str, secret: &str) -> iam::Settings {
     let user = |name: &str, full_name: &str, role: &str| iam::User {
         name: name.into(),
         password: name.into(),
@@ -114,8 +142,8 @@ fn provider(issuer: String, secret: &str) -> iam::Settings {
     let desk = iam::Client {
         id: "desk".into(),
         secret: secret.into(),
-        redirects: vec![format!("{PUBLIC_URL}/.portcullis/callback")],
-        after_logout: vec![PUBLIC_URL.into(), format!("{PUBLIC_URL}/")],
+        redirects: vec![format!("{gateway_url}/.portcullis/callback")],
+        after_logout: vec![gateway_url.into(), format!("{gateway_url}/")],
         roles: None,
     };
     let program = iam::Client {
@@ -138,11 +166,12 @@ fn provider(issuer: String, secret: &str) -> iam::Settings {
 }
 
 /// Core as the demo has it: it takes the gateway's app tokens.
-pub(crate) fn one_core_mode() -> core::Mode {
+pub(crate) fn one_core_mode(neighbours: &Neighbours) -> core::Mode {
+    let issuer = neighbours.gateway_url.clone();
     core::Mode::Sts {
-        issuer: PUBLIC_URL.into(),
+        jwks: format!("{issuer}/.well-known/jwks.json"),
+        issuer,
         audience: CORE_AUDIENCE.into(),
-        jwks: format!("{PUBLIC_URL}/.well-known/jwks.json"),
         ttl: Duration::from_secs(600),
         leeway: Duration::from_secs(60),
     }
@@ -153,7 +182,7 @@ fn one_core(mode: core::Mode, recorder: core::Recorder) -> core::Settings {
     core::Settings { mode, organisations, recorder }
 }
 
-fn token_service(issuer: String, handle: sts::Handle) -> sts::Settings {
+fn token_service(issuer: String, iam_url: &str, handle: sts::Handle) -> sts::Settings {
     let read = ["CREDENTIAL_LIST", "CREDENTIAL_DETAIL", "CREDENTIAL_SCHEMA_LIST", "HISTORY_LIST"];
     let issue = ["CREDENTIAL_ISSUE", "CREDENTIAL_SHARE", "CREDENTIAL_REVOKE"];
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -161,7 +190,7 @@ fn token_service(issuer: String, handle: sts::Handle) -> sts::Settings {
         issuer,
         audiences: vec![CORE_AUDIENCE.into()],
         lifetime: Duration::from_secs(300),
-        iam_issuer: IAM_URL.into(),
+        iam_issuer: iam_url.into(),
         iam_audience: PLATFORM.into(),
         roles: vec![
             ("organization_admin".into(), [names(&read), names(&issue)].concat()),
@@ -189,7 +218,7 @@ mod tests {
         assert_eq!(at("/iam/issuer"), IAM_URL);
         assert_eq!(IAM_URL, format!("http://{}", loopback(Part::Iam)));
         assert_eq!(at("/iam/audience"), PLATFORM);
-        assert_eq!(at("/iam/client/id"), provider(String::new(), "").clients[0].id);
+        assert_eq!(at("/iam/client/id"), provider(String::new(), PUBLIC_URL, "").clients[0].id);
         assert_eq!(at("/upstreams/core/auth/audience"), CORE_AUDIENCE);
         assert_eq!(at("/upstreams/core/servers/0"), loopback(Part::Core));
         assert_eq!(at("/upstreams/bff/servers/0"), loopback(Part::Bff));
@@ -200,7 +229,7 @@ mod tests {
         assert!(READY_URL.starts_with(&format!("http://{}/", at("/admin/address"))));
         for (role, user) in [("organization_admin", "alice"), ("organization_reader", "bob")] {
             assert!(config["iam_roles"].get(role).is_some());
-            let users = provider(String::new(), "").users;
+            let users = provider(String::new(), PUBLIC_URL, "").users;
             let user = users.into_iter().find(|one| one.name == user).unwrap();
             assert_eq!(user.roles, [role]);
         }
