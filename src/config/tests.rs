@@ -126,6 +126,15 @@ fn every_example_loads() {
 }
 
 #[test]
+fn the_readmes_example_loads() {
+    let readme = include_str!("../../README.md");
+    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let given = Given::new().with("session", SESSION_KEY).with("sts.pem", ISSUER_KEY);
+    let loaded = parse_from(yaml, Path::new("README.md"), &given);
+    assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+}
+
+#[test]
 fn every_key_is_known_to_the_reader() {
     let text = include_str!("testdata/every-key.yaml");
     let given = Given::new().with("routes.yaml", "[]");
