@@ -16,7 +16,7 @@ use crate::{
     organisation::place::{self, Place},
     policy::{Authentication, Decision, Permit, Policy, Rights},
     refusal::{Reason, Refusal},
-    request::{Rules, TrustedRequest},
+    request::{Rules, TrustedRequest, canonical_host},
     roles::RoleMap,
     route::RouteTable,
     session::{self, Jar, Opened},
@@ -127,7 +127,7 @@ impl State {
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
 
-        let caller = self.authenticate(target, headers, now).await?;
+        let caller = self.authenticate(target, request, headers, now).await?;
         cookies.extend(caller.cookies);
         if let Authentication::Authenticated(identity) = &caller.authentication {
             facts.caller(identity);
@@ -208,6 +208,7 @@ impl State {
     async fn authenticate(
         &self,
         target: &Target,
+        request: &TrustedRequest,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
@@ -220,7 +221,7 @@ impl State {
         let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
         let accepts = target.policy.accepts;
         match presented(headers.get_all(header::AUTHORIZATION))? {
-            Presented::Nothing if accepts.session => self.session(headers, now),
+            Presented::Nothing if accepts.session => self.session(request, headers, now),
             Presented::Nothing => Ok(nobody(Authentication::NotPresented)),
             Presented::Unusable(why) => Ok(nobody(invalid(why))),
             Presented::Bearer(_) if !accepts.iam && !accepts.app => {
@@ -243,7 +244,12 @@ impl State {
         }
     }
 
-    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refusal> {
+    fn session(
+        &self,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
         let mut caller = Caller {
             authentication: Authentication::NotPresented,
             session_id: None,
@@ -284,6 +290,12 @@ impl State {
                 }
             }
         }
+        if request.changes_state && !from_our_page(request, headers) {
+            return Err(Refusal::new(
+                Reason::OriginMismatch,
+                "a session was sent along by another origin's page",
+            ));
+        }
         caller.session_id = Some(session.public_id());
         caller.authentication = Authentication::Authenticated(Arc::new(session.identity()));
         Ok(caller)
@@ -297,4 +309,19 @@ impl State {
     ) -> Result<Credential, Refusal> {
         credential::obtain(permit, target.upstream.demand(), self.sts.as_ref(), now).await
     }
+}
+
+/// Whether a request that a session comes with was made by a page of the host that it is for.
+///
+/// Browsers send cookies along whoever makes the request (CSRF). `SameSite` keeps other sites
+/// away but not other hosts of one site, and nobody at all where it is `none`; so `Origin` and
+/// `Sec-Fetch-Site` are looked at as well. A program that holds a session sends neither.
+fn from_our_page(request: &TrustedRequest, headers: &HeaderMap) -> bool {
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return false;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    host.and_then(|(_, authority)| canonical_host(authority))
+        .is_some_and(|host| host == request.host)
 }

@@ -257,7 +257,11 @@ impl ProxyHttp for Gateway {
                 error.etype(),
                 ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
             );
-        cx.record.refused(&refusal);
+        if gone {
+            cx.record.facts.detail = Some("the client left".into());
+        } else {
+            cx.record.refused(&refusal);
+        }
         if gone || session.response_written().is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }

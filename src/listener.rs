@@ -79,7 +79,7 @@ pub fn serve(
         .unwrap_or(1);
     let conf = ServerConf {
         threads,
-        max_retries: MAX_TRIES,
+        max_retries: tries(config),
         grace_period_seconds: Some(config.server.grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
@@ -148,8 +148,6 @@ pub fn serve(
     Ok(())
 }
 
-/// Tries of one request at upstreams, at most; routes ask for fewer.
-const MAX_TRIES: usize = 4;
 /// Idle upstream connections kept, for each thread.
 const KEPT_CONNECTIONS: usize = 512;
 /// Closing a connection now and then frees what it has gathered, and lets balancers balance.
@@ -158,6 +156,11 @@ const REQUESTS_PER_CONNECTION: u32 = 10_000;
 const H2_IDLE: Duration = Duration::from_mins(2);
 /// How long the start waits for keys before it listens without them.
 const FIRST_KEYS: Duration = Duration::from_secs(10);
+
+/// Tries of one request at the upstream that allows most; each counts its own.
+fn tries(config: &Config) -> usize {
+    1 + config.upstreams.values().map(|upstream| upstream.retries).max().unwrap_or_default()
+}
 
 fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
     let listeners = config.listeners.iter().map(|listener| listener.address);

@@ -60,6 +60,16 @@ routes:
   - { path: /api/b, upstream: core, accept: [iam], permissions: [credential_list] }
 ";
 
+/// The same without them.
+fn good() -> String {
+    FIVE_FAULTS
+        .replace("header_byte:", "header_bytes:")
+        .replace("core.internal", "127.0.0.1")
+        .replace("fast", "5s")
+        .replace("upstream: cor\n", "upstream: core\n")
+        .replace("credential_list", "CREDENTIAL_LIST")
+}
+
 #[test]
 fn check_prints_every_fault_with_its_place_and_exits_78() {
     let file = File::new(FIVE_FAULTS);
@@ -84,13 +94,7 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
 
 #[test]
 fn check_is_silent_about_a_good_file_but_for_one_line() {
-    let good = FIVE_FAULTS
-        .replace("header_byte:", "header_bytes:")
-        .replace("core.internal", "127.0.0.1")
-        .replace("fast", "5s")
-        .replace("upstream: cor\n", "upstream: core\n")
-        .replace("credential_list", "CREDENTIAL_LIST");
-    let file = File::new(&good);
+    let file = File::new(&good());
     let output = portcullis(&["check", "-c", file.path()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
@@ -147,14 +151,7 @@ fn completions_and_help_are_there_for_every_command() {
 fn a_port_that_is_taken_is_said_and_not_waited_for() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let good = FIVE_FAULTS
-        .replace("127.0.0.1:8080'", &format!("127.0.0.1:{port}'"))
-        .replace("header_byte:", "header_bytes:")
-        .replace("core.internal", "127.0.0.1")
-        .replace("fast", "5s")
-        .replace("upstream: cor\n", "upstream: core\n")
-        .replace("credential_list", "CREDENTIAL_LIST");
-    let file = File::new(&good);
+    let file = File::new(&good().replace("127.0.0.1:8080'", &format!("127.0.0.1:{port}'")));
     let output = portcullis(&["run", "--config", file.path()]);
     assert_eq!(output.status.code(), Some(1));
     let printed = text(&output.stderr);
