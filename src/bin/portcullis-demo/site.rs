@@ -234,4 +234,18 @@ mod tests {
             assert_eq!(user.roles, [role]);
         }
     }
+    #[test]
+    fn the_gateway_accepts_its_configuration() {
+        let secrets = crate::secrets::Secrets::generate().unwrap();
+        let variable = |name: &str| {
+            let environment = secrets.environment();
+            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+        };
+        let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/conf/demo.yaml"));
+        let text = include_str!("../../../conf/demo.yaml");
+        let loaded = portcullis::config::parse(text, path, &variable);
+        let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        let own = text.matches("  - path: ").count();
+        assert_eq!(loaded.config.routes.len(), own + 110, "Core's operations with permissions");
+    }
 }
