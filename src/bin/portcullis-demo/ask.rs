@@ -47,8 +47,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let iam = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        let core_mode = site::one_core_mode();
-        let choices = site::Choices { client_secret: "secret", core_mode };
+        let neighbours = site::Neighbours::default();
+        let core_mode = site::one_core_mode(&neighbours);
+        let choices = site::Choices { client_secret: "secret", neighbours: &neighbours, core_mode };
         site::Part::Iam.spawn(&mut tasks, listener, None, choices).unwrap();
         let token = fetch(&iam, "alice", "alice").await.unwrap();
         let claims = stand_in::jose::Parts::split(&token).unwrap().claims;
