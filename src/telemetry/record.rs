@@ -153,7 +153,13 @@ impl Record {
         if self.records.access.is_on() {
             self.records.access.send(self.line("access", seconds));
         }
-        if facts.decision.is_some() && self.records.audit.is_on() {
+        // Our own endpoints decide nothing, unless something happened there: a login, a logout.
+        let decided = match facts.decision {
+            Some(Verdict::Own) => facts.event.is_some(),
+            Some(Verdict::Forward | Verdict::Login | Verdict::Refuse) => true,
+            None => false,
+        };
+        if decided && self.records.audit.is_on() {
             self.records.audit.send(self.line("audit", seconds));
         }
     }

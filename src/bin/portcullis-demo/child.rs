@@ -170,15 +170,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_is_asked_to_end_first() {
-        let gateway = start("trap 'echo bye; exit 0' INT; echo up; while :; do sleep 0.05; done");
-        while gateway.output.lines().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Where the tests run in a shell's background SIGINT is ignored, which a shell that
+        // inherits it cannot undo by a trap.
+        let gateway = start(
+            "exec env --default-signal=INT sh -c \
+             \"trap 'echo bye; exit 0' INT; echo up; while :; do sleep 0.05; done\"",
+        );
         let output = gateway.output.clone();
+        let said = async |lines: usize| {
+            while output.lines().len() < lines {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let bound = Duration::from_secs(20);
+        tokio::time::timeout(bound, said(1)).await.unwrap();
         gateway.stop().await.unwrap();
-        while output.lines().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        tokio::time::timeout(bound, said(2)).await.unwrap();
         assert_eq!(*output.lines(), ["up", "bye"]);
     }
 }
