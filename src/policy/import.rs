@@ -138,10 +138,9 @@ impl Document {
     }
 
     fn sort(&mut self) -> Result<(), DocumentError> {
-        self.operations
-            .sort_by(|a, b| (&a.path, a.method.as_str()).cmp(&(&b.path, b.method.as_str())));
-        self.left_out.sort_by(|a, b| (&a.0.as_str(), &a.1).cmp(&(&b.0.as_str(), &b.1)));
-        self.left_out.sort_by(|a, b| a.1.cmp(&b.1));
+        let by = |path: &PathPattern, method: Method| (path.clone(), method.as_str());
+        self.operations.sort_by_key(|operation| by(&operation.path, operation.method));
+        self.left_out.sort_by_key(|(method, path)| by(path, *method));
         let mut shapes = BTreeMap::new();
         for operation in &self.operations {
             let key = (operation.path.shape(), operation.method.as_str());
