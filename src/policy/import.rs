@@ -23,7 +23,7 @@ pub const LONGEST_DOCUMENT: usize = 4 << 20;
 /// Endpoints of protocols, whose callers are wallets and verifiers without an account here.
 const PROTOCOLS: &[&str] = &["/ssi", "/.well-known", "/health"];
 /// What is for operators and developers, and never for clients.
-const LEFT_OUT: &[&str] = &["/api-docs", "/metrics", "/swagger-ui", "/vc-api"];
+pub(super) const LEFT_OUT: &[&str] = &["/api-docs", "/metrics", "/swagger-ui", "/vc-api"];
 
 /// What a document describes.
 #[derive(Clone, Debug)]

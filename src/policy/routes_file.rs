@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::import::{Demand, Document, NamedPlace, Operation};
+use super::import::{Demand, Document, LEFT_OUT, NamedPlace, Operation};
 use crate::{config::Place, permission::Permission};
 
 const COLUMNS: usize = 100;
@@ -46,11 +46,12 @@ fn write(out: &mut String, document: &Document, upstream: &str, source: &str) ->
         "# The next import overwrites this file. Changes of your own belong into a file that `overlay`\n\
          # names in gateway.yaml: a route there wins over one here.\n",
     )?;
-    if !document.left_out.is_empty() {
-        out.write_str("#\n# Left out, because no client has business there:\n")?;
-        for (method, path) in &document.left_out {
-            writeln!(out, "#   {} {path}", method.as_str())?;
-        }
+    writeln!(out, "#\n# No client has business at {}. Left out:", LEFT_OUT.join(", "))?;
+    if document.left_out.is_empty() {
+        out.write_str("#   nothing, for the document has none of it\n")?;
+    }
+    for (method, path) in &document.left_out {
+        writeln!(out, "#   {} {path}", method.as_str())?;
     }
     permissions(out, document)?;
     if document.operations.is_empty() {
