@@ -115,7 +115,7 @@ fn differences(loaded: &Loaded, source: &Source, name: Option<&str>) -> Result<S
     }
     let found =
         drift::compare(&rules, &hosts, &source.read()?).map_err(|error| error.to_string())?;
-    Ok(found.iter().map(|difference| format!("{difference}\n")).collect())
+    Ok(found.iter().map(|difference| difference.to_string() + "\n").collect())
 }
 
 /// The only upstream that asks for what Core asks for.
