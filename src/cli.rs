@@ -1,6 +1,7 @@
 //! The command line. What a command prints goes to standard output, what went wrong to standard
 //! error; the exit codes are those of `sysexits.h` where it has one.
 
+mod policy;
 mod run;
 
 use std::{
@@ -56,6 +57,9 @@ enum Command {
     /// Each fault is a line `file:line:column: key.path: what is wrong and what to write`. Exits
     /// with 0 when there is none and with 78 otherwise. Opens no port and talks to nobody.
     Check(ConfigFile),
+    /// Make routes from an OpenAPI document, or compare them with one.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Make a key and print it, ready for a key file.
     #[command(subcommand)]
     Keys(Keys),
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
     let code = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check(&file),
+        Command::Policy(command) => policy::policy(&command),
         Command::Keys(Keys::Generate { kind }) => generate(kind),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {

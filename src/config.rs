@@ -7,6 +7,7 @@
 
 mod check;
 mod fault;
+mod include;
 mod key_path;
 mod read;
 pub mod sections;
@@ -33,13 +34,13 @@ pub use self::{
 use self::{
     key_path::KeyPath,
     read::{Read, Reader, Schemas},
-    yaml::{Entry, LONGEST_FILE, Node, Value},
+    yaml::{LONGEST_FILE, Node},
 };
 
 /// A configuration without fault.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What it says, with the routes of `include` files in `routes`.
+    /// What it says, with the routes of `include` and `overlay` files in `routes`.
     pub config: Config,
     /// The files it was read from, this one first; secrets and certificates are not among them.
     pub files: Vec<PathBuf>,
@@ -55,7 +56,7 @@ impl Loaded {
     }
 }
 
-/// Reads a configuration, its `include` files and its secrets.
+/// Reads a configuration, its `include` and `overlay` files and its secrets.
 ///
 /// # Errors
 /// Every fault of the files, with its place and key path.
@@ -117,7 +118,7 @@ pub fn parse_from(
         return Err(cx.faults.sorted());
     };
     let mut files = vec![path.to_owned()];
-    include(&mut root, &mut files, &mut cx);
+    include::merge(&mut root, &mut files, &mut cx);
     cx.inline_secrets = root.key("allow_inline_secrets").and_then(Node::text) == Some("true");
     let config = Config::read(&root, &mut cx);
     unavailable::report(&root, &mut cx);
@@ -161,68 +162,6 @@ fn text_of(path: &Path, surroundings: &dyn Surroundings) -> Result<String, Strin
         .file(path, LONGEST_FILE)
         .map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(content).map_err(|_| "is not UTF-8 text".to_owned())
-}
-
-/// Appends the routes of every `include` file to those of the main file. They keep their places
-/// in their own files; their indices go on where the main file's end.
-fn include(root: &mut Node, files: &mut Vec<PathBuf>, cx: &mut Reader<'_>) {
-    let mut routes = Vec::new();
-    let names: Vec<Node> =
-        root.key("include").map(|node| node.elements().to_vec()).unwrap_or_default();
-    for (at, name) in names.iter().enumerate() {
-        let key = KeyPath::default().key("include").index(at);
-        // What is no path is reported when the key itself is read.
-        let Some(text) = name.text().filter(|_| !name.is_null()) else { continue };
-        let path = cx.resolve(text);
-        if files.contains(&path) {
-            cx.fault_at(&name.position, &key, "names a file that is read already");
-            continue;
-        }
-        match text_of(&path, cx.surroundings) {
-            Ok(text) => routes.extend(included_routes(&path, &text, cx)),
-            Err(message) => {
-                cx.fault_at(&name.position, &key, format!("{} {message}", path.display()));
-            }
-        }
-        files.push(path);
-    }
-    if routes.is_empty() {
-        return;
-    }
-    if let Value::Mapping(entries) = &mut root.value {
-        if let Some(own) = entries.iter_mut().find(|entry| entry.key == "routes") {
-            if let Value::Sequence(own) = &mut own.node.value {
-                own.append(&mut routes);
-            } else if own.node.is_null() {
-                // `routes:` with nothing after it, because all of them are included.
-                own.node.value = Value::Sequence(routes);
-            }
-        } else {
-            let position = root.position.clone();
-            let node = Node { position: position.clone(), value: Value::Sequence(routes) };
-            entries.push(Entry { key: "routes".into(), position, node });
-        }
-    }
-}
-
-/// A list of routes, or a mapping with `routes` alone.
-fn included_routes(path: &Path, text: &str, cx: &mut Reader<'_>) -> Vec<Node> {
-    let Some(root) = yaml::parse(&path.display().to_string(), text, &mut cx.faults) else {
-        return Vec::new();
-    };
-    let only_routes = root.entries().iter().all(|entry| entry.key == "routes");
-    let routes = match &root.value {
-        Value::Mapping(_) if only_routes => root.key("routes").map(|routes| routes.value.clone()),
-        Value::Mapping(_) => None,
-        other => Some(other.clone()),
-    };
-    if let Some(Value::Sequence(routes)) = routes {
-        return routes;
-    }
-    let path = KeyPath::default();
-    let message = "an included file holds a list of routes, or `routes:` alone";
-    cx.fault_at(&root.position, &path, message);
-    Vec::new()
 }
 
 #[cfg(test)]

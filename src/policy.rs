@@ -5,6 +5,10 @@
 //! nothing gets a credential for the upstream without one. Everything that is not allowed
 //! outright is refused.
 
+pub mod drift;
+pub mod import;
+pub mod routes_file;
+
 use std::sync::Arc;
 
 use crate::{

@@ -201,7 +201,8 @@ impl RoleMap {
 }
 
 fn known(mapping: &Mapping) -> PermissionSet {
-    let core = core::PERMISSIONS.iter().filter_map(|name| Permission::parse(name));
+    let names = core::PERMISSIONS.iter().chain(core::BFF_PERMISSIONS);
+    let core = names.filter_map(|name| Permission::parse(name));
     core.chain(mapping.known_permissions.iter().cloned()).collect()
 }
 

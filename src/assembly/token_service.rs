@@ -117,6 +117,7 @@ pub(super) fn roles(config: &Config, defects: &mut Defects) -> Option<RoleMap> {
             .routes
             .iter()
             .flat_map(|route| route.permissions.named().iter().cloned().collect::<Vec<_>>())
+            .chain(config.known_permissions.iter().cloned())
             .collect::<PermissionSet>(),
     };
     match RoleMap::new(&mapping) {

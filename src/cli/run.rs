@@ -74,7 +74,7 @@ fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
 }
 
 /// One crypto provider for the process: Pingora would install another when it finds none.
-fn install_crypto() {
+pub(super) fn install_crypto() {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         log::debug!("a crypto provider was installed before");
     }

@@ -7,6 +7,7 @@ mod access;
 mod credentials;
 mod network;
 mod overlap;
+mod permissions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ use super::{
     types::{HostName, Origin},
     yaml::Node,
 };
-use crate::organisation::Organisation;
+use crate::{organisation::Organisation, permission::Permission};
 
 /// Notes every fault that is one of sections taken together.
 pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
@@ -33,6 +34,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     credentials::report(&draft, &mut notes);
     access::report(&draft, &mut notes);
     overlap::report(&draft, &mut notes);
+    permissions::report(&draft, &mut notes);
 }
 
 /// A section: not there, there and faulty, or read.
@@ -83,6 +85,8 @@ struct Draft {
     breaker: Part<Breaker>,
     system_roles: BTreeMap<String, Part<SystemRole>>,
     organisations: BTreeSet<Organisation>,
+    known_permissions: Part<Vec<Permission>>,
+    strict_permissions: Part<bool>,
     iam_roles: Part<BTreeMap<String, BTreeMap<OrganisationKey, Vec<String>>>>,
     upstreams: BTreeMap<String, Part<Upstream>>,
     routes: Vec<Part<Route>>,
@@ -119,6 +123,8 @@ impl Draft {
                 .iter()
                 .filter_map(|entry| Organisation::parse(&entry.key))
                 .collect(),
+            known_permissions: Part::of(root.key("known_permissions"), cx),
+            strict_permissions: Part::of(root.key("strict_permissions"), cx),
             iam_roles: Part::of(root.key("iam_roles"), cx),
             upstreams: entries(root.key("upstreams"), cx),
             routes: elements(root.key("routes"), cx),

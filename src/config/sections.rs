@@ -13,7 +13,10 @@ use super::{
         ServerAddress,
     },
 };
-use crate::{organisation::Organisation, permission::Requirement};
+use crate::{
+    organisation::Organisation,
+    permission::{Permission, Requirement},
+};
 
 section! {
     /// The whole file.
@@ -40,6 +43,10 @@ section! {
         system_roles: BTreeMap<String, SystemRole> = "{}",
         /// The organisations that the built-in issuer and the role mapping know.
         organisations: BTreeMap<Organisation, OrganisationEntry> = "{}",
+        /// Names of permissions beside those of Core and its BFF.
+        known_permissions: Vec<Permission> = "[]",
+        /// Whether a permission that is known nowhere is a fault; a misspelt one always is.
+        strict_permissions: bool = "true",
         /// IAM role, then organisation, then system roles.
         iam_roles: BTreeMap<String, BTreeMap<OrganisationKey, Vec<String>>> = "{}",
         /// Identities that the gateway itself holds at the IAM provider.
@@ -50,6 +57,8 @@ section! {
         perimeter: Option<Perimeter> = "null",
         /// Files of routes, relative to this one.
         include: Vec<PathBuf> = "[]",
+        /// Files of routes that win over included ones of the same hosts, shape of path and methods.
+        overlay: Vec<PathBuf> = "[]",
         /// What is reachable, and for whom; most specific path wins, order does not matter.
         routes: Vec<Route> = "[]",
         /// Access records, audit records and diagnostics.

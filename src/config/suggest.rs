@@ -23,7 +23,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// The word that was probably meant.
+/// The known word that a misspelt one is near to, if it is near to any.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // A word longer than any of ours is no slip of the fingers, and would cost time to compare.
     if word.len() > 100 {

@@ -137,7 +137,7 @@ fn the_readmes_example_loads() {
 #[test]
 fn every_key_is_known_to_the_reader() {
     let text = include_str!("testdata/every-key.yaml");
-    let given = Given::new().with("routes.yaml", "[]");
+    let given = Given::new().with("routes.yaml", "[]").with("overlay.yaml", "[]");
     let mut tree = Faults::default();
     let root = yaml::parse("every-key.yaml", text, &mut tree).unwrap();
     let mut cx = Reader::new(Path::new(""), &given);
@@ -207,7 +207,7 @@ fn secrets_come_from_files_and_variables_and_never_show() {
 #[test]
 fn what_is_not_available_is_refused_and_not_ignored() {
     let text = include_str!("testdata/every-key.yaml");
-    let given = Given::new().with("routes.yaml", "[]");
+    let given = Given::new().with("routes.yaml", "[]").with("overlay.yaml", "[]");
     let found = parse_from(text, Path::new("g.yaml"), &given).unwrap_err();
     let refused: Vec<_> = found
         .iter()
@@ -245,32 +245,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
     assert_eq!(refused.len(), 26, "{refused:?}");
-}
-
-#[test]
-fn included_routes_keep_their_own_file() {
-    let given = Given::new()
-        .with("more.yaml", "routes:\n  - path: /b\n    upstream: core\n")
-        .with("wrong.yaml", "- path: /c\n  upstream: nowhere\n")
-        .with("other.yaml", "iam: {}\n");
-    let load = |include: &str| {
-        let text = sound(&format!("include: {include}\n"));
-        parse_from(&text, Path::new("conf/gateway.yaml"), &given)
-    };
-    let loaded = load("[more.yaml]").unwrap();
-    assert_eq!(loaded.config.routes[1].path.as_str(), "/b");
-    assert_eq!(loaded.files, [Path::new("conf/gateway.yaml"), Path::new("conf/more.yaml")]);
-    let place = |path: &str| loaded.position(path).unwrap().to_string();
-    assert_eq!(place("routes[1].upstream"), "conf/more.yaml:3:15");
-    assert_eq!(place("routes[1].access"), "conf/more.yaml:2:5");
-    let found = load("[more.yaml, wrong.yaml]").unwrap_err().to_string();
-    assert!(found.starts_with("conf/wrong.yaml:2:13: routes[2].upstream: unknown"), "{found}");
-    let found = load("[more.yaml, more.yaml]").unwrap_err().to_string();
-    assert!(found.contains("include[1]: names a file that is read already"), "{found}");
-    let found = load("[nowhere.yaml]").unwrap_err().to_string();
-    assert!(found.contains("include[0]: conf/nowhere.yaml cannot be read"), "{found}");
-    let found = load("[other.yaml]").unwrap_err().to_string();
-    assert!(found.contains("a list of routes, or `routes:` alone"), "{found}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The permissions that One Core knows (v1.74.2): what a wildcard stands for.
+//! The permissions that One Core (v1.74.2) and its BFF know: what `CREDENTIAL_SCHEMA_*` expands to,
+//! and what a name in the configuration is measured by.
 //!
-//! Core tolerates names that it does not know, so this list never refuses one; it only says what
-//! `CREDENTIAL_SCHEMA_*` expands to.
+//! Core tolerates names in a token that it does not know, and so do we.
 
 /// Every permission of Core, in order of name.
 pub const PERMISSIONS: &[&str] = &[
@@ -105,6 +105,15 @@ pub const PERMISSIONS: &[&str] = &[
     "X509_CERTIFICATE_SIGN",
 ];
 
+/// Permissions of Core's BFF, which tokens of the same token service carry; in order of name.
+pub const BFF_PERMISSIONS: &[&str] = &[
+    "STS_IAM_ROLE_CREATE",
+    "STS_IAM_ROLE_DELETE",
+    "STS_IAM_ROLE_DETAIL",
+    "STS_IAM_ROLE_EDIT",
+    "STS_IAM_ROLE_LIST",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +123,9 @@ mod tests {
     fn names_are_well_formed_sorted_and_unique() {
         assert_eq!(PERMISSIONS.len(), 98);
         assert!(PERMISSIONS.is_sorted_by(|a, b| a < b));
-        assert!(PERMISSIONS.iter().all(|name| Permission::parse(name).is_some()));
+        assert!(BFF_PERMISSIONS.is_sorted_by(|a, b| a < b));
+        let mut all = PERMISSIONS.iter().chain(BFF_PERMISSIONS);
+        assert!(all.all(|name| Permission::parse(name).is_some()));
+        assert!(!BFF_PERMISSIONS.iter().any(|name| PERMISSIONS.contains(name)));
     }
 }

@@ -62,8 +62,7 @@ fn mapping() -> Mapping {
                 },
             ),
         ]),
-        known_permissions: std::iter::once(Permission::parse("STS_IAM_ROLE_LIST").unwrap())
-            .collect(),
+        known_permissions: std::iter::once(Permission::parse("WAREHOUSE_OPEN").unwrap()).collect(),
     }
 }
 
@@ -105,11 +104,13 @@ fn roles_add_up_and_the_ceiling_cuts_the_sum() {
 }
 
 #[test]
-fn a_star_covers_core_and_the_names_that_routes_use() {
+fn a_star_covers_core_its_bff_and_the_names_that_routes_use() {
     let map = RoleMap::new(&mapping()).unwrap();
     let root = map.permissions(&roles(&["root"]), acme()).unwrap();
-    assert_eq!(root.len(), core::PERMISSIONS.len() + 1);
-    assert!(root.contains(&Permission::parse("STS_IAM_ROLE_LIST").unwrap()));
+    assert_eq!(root.len(), core::PERMISSIONS.len() + core::BFF_PERMISSIONS.len() + 1);
+    for name in ["WAREHOUSE_OPEN", "STS_IAM_ROLE_LIST"] {
+        assert!(root.contains(&Permission::parse(name).unwrap()), "{name}");
+    }
 }
 
 #[test]

@@ -119,7 +119,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "none of organisations",
     ),
     (
-        "iam_roles: {}\nroutes: [{ path: /a, permissions: [A], upstream: core }]\n",
+        "iam_roles: {}\nroutes: [{ path: /a, permissions: [KEY_LIST], upstream: core }]\n",
         "routes[0].permissions",
         "come from nowhere",
     ),
@@ -161,7 +161,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("routes: [{ path: /a, upstream: cor }]\n", "routes[0].upstream", "did you mean `core`?"),
     ("routes: [{ path: /a, accept: [], upstream: core }]\n", "routes[0].accept", "lets nobody in"),
     (
-        "routes: [{ path: /a, access: public, permissions: [A], upstream: core }]\n",
+        "routes: [{ path: /a, access: public, permissions: [KEY_LIST], upstream: core }]\n",
         "routes[0].permissions",
         "could never be enforced",
     ),

@@ -15,7 +15,7 @@ use crate::organisation::Organisation;
 pub struct OrganisationPlaces {
     /// The places; none: the route asks for no organisation.
     pub places: Vec<Place>,
-    /// Whether the gateway writes it into the body where the request leaves it out.
+    /// Whether the gateway writes it into query or body where the request leaves it out.
     pub inject: bool,
 }
 
@@ -54,7 +54,7 @@ section! {
         header: Option<String> = "null",
         /// JSON pointer into the body.
         body: Option<String> = "null",
-        /// Set it in the body when the request leaves it out.
+        /// Set it in query or body when the request leaves it out.
         inject: bool = "false",
         /// A resource of Core that knows.
         lookup: Option<LookupKeys> = "null",
@@ -115,7 +115,7 @@ fn place(node: &Node, cx: &mut Reader<'_>) -> Option<(Place, bool)> {
         return Some((if place { Place::Token } else { Place::Session }, false));
     }
     let PlaceKeys { query, path, header, body, inject, lookup } = PlaceKeys::read(node, cx)?;
-    let in_body = body.is_some();
+    let injectable = body.is_some() || query.is_some();
     let mut named = [
         query.map(Place::Query),
         path.map(Place::Path),
@@ -131,8 +131,8 @@ fn place(node: &Node, cx: &mut Reader<'_>) -> Option<(Place, bool)> {
         cx.fault(&node.position, message);
         return None;
     };
-    if inject && !in_body {
-        cx.fault(&node.position, "inject goes with body only");
+    if inject && !injectable {
+        cx.fault(&node.position, "inject goes with query and body only");
         return None;
     }
     let wrong = match &place {
