@@ -66,11 +66,7 @@ impl Gateway {
     /// Waits for its end, which is not expected, and says how it came.
     pub(crate) async fn died(&mut self) -> String {
         let status = self.child.wait().await;
-        // A grandchild may hold the pipes open; the last lines are not worth more than this.
-        let _ = timeout(Duration::from_secs(1), async {
-            while self.readers.join_next().await.is_some() {}
-        })
-        .await;
+        self.drain().await;
         let mut text = match status.map(describe) {
             Ok(how) => format!("the gateway ended by itself ({how}). It said last:"),
             Err(fault) => format!("the gateway cannot be watched: {fault}"),
@@ -93,10 +89,18 @@ impl Gateway {
                 .await;
             let asked = asked.is_ok_and(|status| status.success());
             if asked && timeout(PATIENCE, self.child.wait()).await.is_ok() {
+                self.drain().await;
                 return Ok(());
             }
         }
         self.child.kill().await.map_err(|fault| format!("the gateway does not end: {fault}"))
+    }
+
+    /// Reads what it wrote to the end. A grandchild may hold the pipes open; the last lines are
+    /// not worth more than a second.
+    async fn drain(&mut self) {
+        let read = async { while self.readers.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_secs(1), read).await;
     }
 }
 
