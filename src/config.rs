@@ -26,7 +26,7 @@ pub use self::{
     read::Surroundings,
     sections::*,
     types::{
-        Audience, ByteSize, HostName, IssuerUrl, OrganisationPlaces, Origin, PathPattern, Place,
+        Audience, ByteSize, HostName, IssuerUrl, OrganisationPlace, OrganisationPlaces, Origin, PathPattern, Place,
         Secret, ServerAddress,
     },
 };
