@@ -207,9 +207,10 @@ impl State {
         };
         let seen = policy::Request {
             named,
-            own: target.places.iter().any(|each| {
-                matches!(each.place, Place::Session | Place::Token)
-            }),
+            own: target
+                .places
+                .iter()
+                .any(|each| matches!(each.place, Place::Session | Place::Token)),
             injected: target.places.iter().any(|each| each.inject),
             navigation: request.navigation,
             asked: asked(request, headers),

@@ -98,7 +98,8 @@ impl Gateway {
         let RequestCx { record, cookies, .. } = cx;
         let (facts, index) = (&mut record.facts, &mut record.route_index);
         let identified = state.identify(request, headers, facts, index, cookies, now).await?;
-        let body = match identified.needs_body() {
+        let needed = identified.needs_body();
+        let body = match needed {
             Some(bound) => downstream::replayable_body(session, bound).await?,
             None => None,
         };
@@ -107,7 +108,7 @@ impl Gateway {
         match state.decide(identified, request, headers, body, facts, now).await? {
             Admitted::Forward(grant) => {
                 downstream::declared_body(session.req_header(), grant.target.body)?;
-                cx.expect_answered = body.is_some();
+                cx.expect_answered = needed.is_some();
                 Ok(Next::Forward(grant))
             }
             Admitted::Login => {

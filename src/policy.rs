@@ -221,12 +221,7 @@ impl Policy {
     /// What becomes of a refusal of an authenticated caller: on trial the request goes on, in
     /// the caller's own organisation and with what they hold there.
     #[must_use]
-    pub fn on_trial(
-        &self,
-        who: &Authentication,
-        refusal: Refusal,
-        rights: Rights<'_>,
-    ) -> Decision {
+    pub fn on_trial(&self, who: &Authentication, refusal: Refusal, rights: Rights<'_>) -> Decision {
         match who {
             Authentication::Authenticated(identity)
                 if !self.enforce && matches!(refusal.reason.status(), 400 | 403) =>

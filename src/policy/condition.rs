@@ -90,11 +90,13 @@ impl Condition {
         let mut context = Context::with_env(Arc::clone(&self.env));
         if self.uses.claims {
             let mut left = VALUES;
-            let claims = identity.claims.iter().map(|(name, claim)| {
-                Some((Key::from(name.as_str()), value(claim, &mut left)?))
-            });
+            let claims = identity
+                .claims
+                .iter()
+                .map(|(name, claim)| Some((Key::from(name.as_str()), value(claim, &mut left)?)));
             let claims: Option<_> = claims.collect();
-            context.add_variable_from_value("claims", map(claims.ok_or("the claims are too many")?));
+            context
+                .add_variable_from_value("claims", map(claims.ok_or("the claims are too many")?));
         }
         if self.uses.request {
             context.add_variable_from_value("request", request(asked));

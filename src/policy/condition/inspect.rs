@@ -17,8 +17,18 @@ const REQUEST: [&str; 6] = ["method", "path", "host", "query", "headers", "clien
 /// The functions of CEL's standard library that are compiled in. Operators have names that no
 /// identifier has.
 const FUNCTIONS: [&str; 12] = [
-    "size", "contains", "startsWith", "endsWith", "string", "int", "uint", "double", "bool", "type",
-    "dyn", "bytes",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "type",
+    "dyn",
+    "bytes",
 ];
 /// Evaluation recurses, on the stack of a worker.
 const DEEPEST: usize = 32;
@@ -50,18 +60,15 @@ pub(super) fn check(root: &IdedExpr) -> Result<Uses, String> {
         Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => Err(NOT_BOOL.to_owned()),
         Expr::Literal(cel::common::ast::LiteralValue::Boolean(_)) => Ok(walk.uses),
         Expr::Literal(_) => Err(NOT_BOOL.to_owned()),
-        Expr::Call(call) if NUMBERS.contains(&call.func_name.as_str()) => {
-            Err(NOT_BOOL.to_owned())
-        }
+        Expr::Call(call) if NUMBERS.contains(&call.func_name.as_str()) => Err(NOT_BOOL.to_owned()),
         _ => Ok(walk.uses),
     }
 }
 
 const NOT_BOOL: &str = "is neither true nor false, whatever the request";
 /// Calls that never give a boolean.
-const NUMBERS: [&str; 12] = [
-    "_+_", "_-_", "_*_", "_/_", "_%_", "-_", "size", "string", "int", "uint", "double", "bytes",
-];
+const NUMBERS: [&str; 12] =
+    ["_+_", "_-_", "_*_", "_/_", "_%_", "-_", "size", "string", "int", "uint", "double", "bytes"];
 
 struct Walk<'e> {
     uses: Uses,
@@ -71,7 +78,12 @@ struct Walk<'e> {
 }
 
 impl<'e> Walk<'e> {
-    fn expression(&mut self, node: &'e IdedExpr, depth: usize, looping: bool) -> Result<(), String> {
+    fn expression(
+        &mut self,
+        node: &'e IdedExpr,
+        depth: usize,
+        looping: bool,
+    ) -> Result<(), String> {
         if depth > DEEPEST {
             return Err(format!("is more than {DEEPEST} levels deep"));
         }
@@ -98,9 +110,10 @@ impl<'e> Walk<'e> {
                     return Err(format!("knows no function `{name}`; there are {known}"));
                 }
                 let target = call.target.as_deref();
-                target.into_iter().chain(&call.args).try_for_each(|each| {
-                    self.expression(each, deeper, looping)
-                })
+                target
+                    .into_iter()
+                    .chain(&call.args)
+                    .try_for_each(|each| self.expression(each, deeper, looping))
             }
             Expr::List(list) => {
                 list.elements.iter().try_for_each(|each| self.expression(each, deeper, looping))
