@@ -4,6 +4,7 @@ mod bearer;
 mod command_line;
 mod exchange;
 mod login;
+mod organisations;
 mod provider_down;
 mod spellings;
 mod support;

@@ -169,6 +169,21 @@ fn agrees(decided: Option<Organisation>, core: &[Uuid]) -> bool {
     }
 }
 
+/// Otherwise the properties below would hold of nothing.
+#[test]
+fn core_takes_what_is_taken_here() {
+    let here = Uuid::parse_str(A).unwrap();
+    for query in [format!("organisationId={A}"), format!("organis%61tionId=%7B{A}%7D&page=0")] {
+        assert!(in_query(&query).unwrap().is_some());
+        assert_eq!(core_reads::<One>(&query).unwrap().organisation_id, Some(here), "{query}");
+    }
+    for query in [format!("organisationIds[]={A}"), format!("organisationIds%5B%5D={A}")] {
+        assert!(in_query_as("organisationIds[]", &query).unwrap().is_some());
+        let core = core_reads::<Many>(&query).unwrap().organisation_ids;
+        assert_eq!(core, Some(vec![here]), "{query}");
+    }
+}
+
 fn uuids() -> impl Strategy<Value = String> {
     let spelling = |text: &'static str| {
         prop_oneof![

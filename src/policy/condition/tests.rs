@@ -91,7 +91,6 @@ fn faults_are_found_before_any_request() {
     }
     assert!(Condition::compile(&" ".repeat(LONGEST + 1)).is_err());
     assert!(Condition::compile(&format!("{}true{}", "(".repeat(500), ")".repeat(500))).is_err());
-    assert!(Condition::compile(&format!("{}true", "!".repeat(1000))).is_err());
     assert!(Condition::compile(&"1+".repeat(900)).is_err());
     let long = format!("{}subject == 'x'", "subject == 'y' || ".repeat(40));
     assert!(Condition::compile(&long).is_ok());
