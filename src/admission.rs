@@ -22,7 +22,7 @@ use crate::{
     },
     policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
     refusal::{Reason, Refusal},
-    request::{Rules, TrustedRequest},
+    request::{Rules, TrustedRequest, canonical_host},
     roles::RoleMap,
     route::{Match, RouteTable},
     session::{self, Jar, Opened},
@@ -174,7 +174,7 @@ impl State {
         *route_index = Some(found.index);
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
-        let mut caller = self.authenticate(target, headers, now).await?;
+        let mut caller = self.authenticate(target, request, headers, now).await?;
         cookies.append(&mut caller.cookies);
         if let Authentication::Authenticated(identity) = &caller.authentication {
             facts.caller(identity);
@@ -282,7 +282,7 @@ impl State {
                 .into_iter()
                 .map(|id| Choice {
                     id,
-                    name: map.name(id).map(|name| name.to_string()).unwrap_or_default(),
+                    name: map.name(id).map(std::string::ToString::to_string).unwrap_or_default(),
                 })
                 .collect(),
         }
@@ -308,6 +308,7 @@ impl State {
     async fn authenticate(
         &self,
         target: &Target,
+        request: &TrustedRequest,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
@@ -320,7 +321,7 @@ impl State {
         let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
         let accepts = target.policy.accepts;
         match presented(headers.get_all(header::AUTHORIZATION))? {
-            Presented::Nothing if accepts.session => self.session(headers, now),
+            Presented::Nothing if accepts.session => self.session(request, headers, now),
             Presented::Nothing => Ok(nobody(Authentication::NotPresented)),
             Presented::Unusable(why) => Ok(nobody(invalid(why))),
             Presented::Bearer(_) if !accepts.iam && !accepts.app => {
@@ -343,7 +344,12 @@ impl State {
         }
     }
 
-    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refusal> {
+    fn session(
+        &self,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
         let mut caller = Caller {
             authentication: Authentication::NotPresented,
             session_id: None,
@@ -383,6 +389,12 @@ impl State {
                     Err(error) => log::warn!("a session cannot be written again: {error}"),
                 }
             }
+        }
+        if request.changes_state && !from_our_page(request, headers) {
+            return Err(Refusal::new(
+                Reason::OriginMismatch,
+                "a session was sent along by another origin's page",
+            ));
         }
         caller.session_id = Some(session.public_id());
         caller.authentication = Authentication::Authenticated(Arc::new(session.identity()));
@@ -428,4 +440,19 @@ fn rewritten(
     let new = place::write(&target.places, parts, organisation)?;
     let query = new.query.map(|query| format!("{}?{query}", request.path()).into());
     Ok((query, new.body.map(Bytes::from)))
+}
+
+/// Whether a request that a session comes with was made by a page of the host that it is for.
+///
+/// Browsers send cookies along whoever makes the request (CSRF). `SameSite` keeps other sites
+/// away but not other hosts of one site, and nobody at all where it is `none`; so `Origin` and
+/// `Sec-Fetch-Site` are looked at as well. A program that holds a session sends neither.
+fn from_our_page(request: &TrustedRequest, headers: &HeaderMap) -> bool {
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return false;
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    host.and_then(|(_, authority)| canonical_host(authority))
+        .is_some_and(|host| host == request.host)
 }

@@ -60,8 +60,8 @@ pub struct Defect {
 struct Defects(Vec<Defect>);
 
 impl Defects {
-    fn add(&mut self, key_path: impl Into<String>, message: impl ToString) {
-        self.0.push(Defect { key_path: key_path.into(), message: message.to_string() });
+    fn add(&mut self, key_path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Defect { key_path: key_path.into(), message: message.into() });
     }
 
     /// The value, or a defect at this place.

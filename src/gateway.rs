@@ -72,22 +72,21 @@ impl Gateway {
     }
 
     /// Who is asking, for what, and may they?
-    async fn admit(&self, session: &mut Session, cx: &mut RequestCx) -> Result<Next, Refusal> {
-        let request = self.view(session, cx)?;
+    async fn admit(session: &mut Session, cx: &mut RequestCx) -> Result<Next, Refusal> {
+        let request = Self::view(session, cx)?;
         let state = Arc::clone(&cx.state);
         let now = Timestamp::now();
         if let Some(answer) = downstream::own_endpoint(&state, &request, session, cx, now).await? {
             cx.request = Some(request);
             return Ok(Next::Answer(answer));
         }
-        let next = self.decide(&state, &request, session, cx, now).await;
+        let next = Self::decide(&state, &request, session, cx, now).await;
         cx.request = Some(request);
         next
     }
 
     /// The decision, with the body where the route looks into it and the caller is known.
     async fn decide(
-        &self,
         state: &State,
         request: &TrustedRequest,
         session: &mut Session,
@@ -118,14 +117,20 @@ impl Gateway {
     }
 
     /// The trusted view; from here on the record knows the request.
-    fn view(&self, session: &Session, cx: &mut RequestCx) -> Result<TrustedRequest, Refusal> {
+    fn view(session: &Session, cx: &mut RequestCx) -> Result<TrustedRequest, Refusal> {
         let read = session.req_header();
-        let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+        let raw = session
+            .as_downstream()
+            .as_http1()
+            .map(pingora::protocols::http::v1::server::HttpSession::get_headers_raw_bytes);
         let head = Head {
             parts: read,
             target: read.raw_path(),
             raw: raw.as_deref(),
-            peer: session.client_addr().and_then(|address| address.as_inet()).map(|a| a.ip()),
+            peer: session
+                .client_addr()
+                .and_then(|address| address.as_inet())
+                .map(std::net::SocketAddr::ip),
             tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
         };
         let facts = &mut cx.record.facts;
@@ -178,7 +183,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
-        match self.admit(session, cx).await {
+        match Self::admit(session, cx).await {
             Ok(Next::Forward(grant)) => {
                 cx.stage = Stage::Admitted(grant);
                 Ok(false)
@@ -284,7 +289,11 @@ impl ProxyHttp for Gateway {
                 error.etype(),
                 ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed
             );
-        cx.record.refused(&refusal);
+        if gone {
+            cx.record.facts.detail = Some("the client left".into());
+        } else {
+            cx.record.refused(&refusal);
+        }
         if gone || session.response_written().is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
@@ -310,6 +319,7 @@ impl ProxyHttp for Gateway {
 }
 
 /// A phase towards the upstream was reached without a grant. It fails closed.
+#[expect(clippy::unnecessary_box_returns, reason = "what Pingora's phases return")]
 fn not_admitted() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "no grant")
 }
@@ -318,5 +328,5 @@ fn not_admitted() -> Box<Error> {
 /// closes first.
 const KEEPALIVE_SECONDS: u64 = 75;
 /// Between two reads from, and two writes to, a client.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

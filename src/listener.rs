@@ -63,7 +63,11 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`], before anything listens.
-pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Result<(), StartError> {
+pub fn serve(
+    config: &Config,
+    assembly: Assembly,
+    records: &Arc<Records>,
+) -> Result<(), StartError> {
     for address in addresses(config) {
         // Pingora would try for half a minute and then live on without the listener (#667).
         TcpListener::bind(address).map_err(|cause| StartError::Bind { address, cause })?;
@@ -75,7 +79,7 @@ pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Resu
         .unwrap_or(1);
     let conf = ServerConf {
         threads,
-        max_retries: MAX_TRIES,
+        max_retries: tries(config),
         grace_period_seconds: Some(config.server.grace.as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
@@ -98,7 +102,7 @@ pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Resu
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(H2_IDLE);
-    let gateway = Gateway::new(Arc::clone(&state), Arc::clone(&records));
+    let gateway = Gateway::new(Arc::clone(&state), Arc::clone(records));
     let mut proxy =
         ProxyServiceBuilder::new(&conf, gateway).name("gateway").server_options(options).build();
     for (at, listener) in config.listeners.iter().enumerate() {
@@ -119,13 +123,13 @@ pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Resu
     for upstream in &state.load().upstreams {
         let name = format!("upstream {}", upstream.name());
         let servers = background_service(&name, Watched(upstream.servers()));
-        proxy.add_dependency(&server.add_service(servers));
+        proxy.add_dependency(server.add_service(servers));
     }
     for (name, keys) in &keys {
         let task = background_service(&format!("{name} keys"), FreshKeys(Arc::clone(keys)));
         server.add_service(task);
     }
-    let admin = Admin::new(state, keys, Arc::clone(&records), Arc::clone(&draining));
+    let admin = Admin::new(state, keys, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);
@@ -137,24 +141,26 @@ pub fn serve(config: &Config, assembly: Assembly, records: Arc<Records>) -> Resu
     log::info!("admin listener on http://{}", config.admin.address);
     let grace = config.server.grace;
     server.run(RunArgs {
-        shutdown_signal: Box::new(Signals { draining, records: Arc::clone(&records), grace }),
-        ..RunArgs::default()
+        shutdown_signal: Box::new(Signals { draining, records: Arc::clone(records), grace }),
     });
     records.access.close();
     records.audit.close();
     Ok(())
 }
 
-/// Tries of one request at upstreams, at most; routes ask for fewer.
-const MAX_TRIES: usize = 4;
 /// Idle upstream connections kept, for each thread.
 const KEPT_CONNECTIONS: usize = 512;
 /// Closing a connection now and then frees what it has gathered, and lets balancers balance.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 /// Pingora keeps idle HTTP/2 connections for ever (#563).
-const H2_IDLE: Duration = Duration::from_secs(120);
+const H2_IDLE: Duration = Duration::from_mins(2);
 /// How long the start waits for keys before it listens without them.
 const FIRST_KEYS: Duration = Duration::from_secs(10);
+
+/// Tries of one request at the upstream that allows most; each counts its own.
+fn tries(config: &Config) -> usize {
+    1 + config.upstreams.values().map(|upstream| upstream.retries).max().unwrap_or_default()
+}
 
 fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
     let listeners = config.listeners.iter().map(|listener| listener.address);

@@ -333,7 +333,7 @@ fn exchange_error(
 }
 
 /// How old metadata and keys may get before they are read again.
-const REFRESH: Duration = Duration::from_secs(3_600);
+const REFRESH: Duration = Duration::from_hours(1);
 
 /// Between two readings that unknown keys cause.
 const RENEW_AT_MOST: Duration = Duration::from_secs(10);

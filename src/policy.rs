@@ -115,7 +115,7 @@ pub struct Permit {
     identity: Option<Arc<Identity>>,
     organisation: Option<Organisation>,
     permissions: PermissionSet,
-    outstanding: Option<Requirement>,
+    requirement: Requirement,
     trial: bool,
 }
 
@@ -138,13 +138,8 @@ impl Permit {
         &self.permissions
     }
 
-    /// Whether the permissions are only known once the token service has answered.
-    #[must_use]
-    pub const fn is_outstanding(&self) -> bool {
-        self.outstanding.is_some()
-    }
-
-    /// The last part of the decision where permissions stand in the issued token.
+    /// The last part of the decision, once the token service has answered: what Core will see
+    /// has to carry what the route demands, whatever was known here before.
     ///
     /// # Errors
     /// `permission_missing` when the token does not carry what the route demands.
@@ -158,7 +153,7 @@ impl Permit {
     /// What the issued token lacks, whether or not that is enforced.
     #[must_use]
     pub fn unmet(&self, issued: &PermissionSet) -> Option<Refusal> {
-        self.outstanding.as_ref().filter(|needed| !needed.met_by(issued)).map(missing)
+        (!self.requirement.met_by(issued)).then(|| missing(&self.requirement))
     }
 
     /// For a route on trial whose policy refused: what the caller holds, and nothing more.
@@ -175,7 +170,8 @@ impl Permit {
                 .map_or_else(PermissionSet::default, |held| (*held).clone()),
         };
         let identity = Some(Arc::clone(identity));
-        Self { identity, organisation, permissions, outstanding: None, trial: true }
+        let requirement = Requirement::Nothing;
+        Self { identity, organisation, permissions, requirement, trial: true }
     }
 }
 
@@ -193,7 +189,7 @@ impl Policy {
                 identity: None,
                 organisation: request.named,
                 permissions: PermissionSet::default(),
-                outstanding: None,
+                requirement: Requirement::Nothing,
                 trial: false,
             });
         }
@@ -258,7 +254,7 @@ impl Policy {
         if !self.roles.is_empty() && !self.roles.iter().any(in_role) {
             return Err(Refusal::new(Reason::RoleMissing, "none of the route's roles"));
         }
-        let (permissions, outstanding) = self.permissions(identity, organisation, rights)?;
+        let permissions = self.permissions(identity, organisation, rights)?;
         if let Some(condition) = &self.condition {
             let failed = |why| Refusal::new(Reason::ConditionFailed, why);
             if !condition.holds(identity, organisation, &request.asked).map_err(failed)? {
@@ -269,26 +265,22 @@ impl Policy {
             identity: Some(Arc::clone(identity)),
             organisation,
             permissions,
-            outstanding,
+            requirement: self.permissions.clone(),
             trial: !self.enforce,
         })
     }
 
-    /// What a token shall carry, and what of it is only known once it has been issued.
+    /// What a token shall carry.
     fn permissions(
         &self,
         identity: &Identity,
         organisation: Option<Organisation>,
         rights: Rights<'_>,
-    ) -> Result<(PermissionSet, Option<Requirement>), Refusal> {
+    ) -> Result<PermissionSet, Refusal> {
         let (held, carry_all) = match (&identity.permissions, rights) {
             (Some(held), _) => (held.clone(), true),
-            (None, Rights::Issued) if self.permissions == Requirement::Nothing => {
-                return Ok((PermissionSet::default(), None));
-            }
-            (None, Rights::Issued) => {
-                return Ok((self.permissions.named(), Some(self.permissions.clone())));
-            }
+            // The issued token will tell; see `Permit::settle`.
+            (None, Rights::Issued) => return Ok(self.permissions.named()),
             (None, Rights::Roles { map, carry_all }) => {
                 let held = organisation.and_then(|here| map.permissions(&identity.roles, here));
                 (held.map_or_else(PermissionSet::default, |held| (*held).clone()), carry_all)
@@ -297,8 +289,7 @@ impl Policy {
         if !self.permissions.met_by(&held) {
             return Err(missing(&self.permissions));
         }
-        let carried = if carry_all { held } else { held.intersection(&self.permissions.named()) };
-        Ok((carried, None))
+        Ok(if carry_all { held } else { held.intersection(&self.permissions.named()) })
     }
 
     /// The one organisation that the request is about: what it names, else the session's, else
@@ -344,3 +335,6 @@ impl Policy {
 fn missing(requirement: &Requirement) -> Refusal {
     Refusal::new(Reason::PermissionMissing, format!("needs {requirement}"))
 }
+
+#[cfg(test)]
+mod tests;

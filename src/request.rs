@@ -48,6 +48,7 @@ pub struct Head<'a> {
 
 /// The trusted view. Routing, policy and records know the request only through it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with one reader")]
 pub struct TrustedRequest {
     /// The method, as sent.
     pub method: Method,
@@ -65,6 +66,9 @@ pub struct TrustedRequest {
     pub request_id: Box<str>,
     /// Whether a person's browser is going to a page (rather than a script or a program).
     pub navigation: bool,
+    /// Whether it asks for more than reading: any method but GET, HEAD and OPTIONS, and a change
+    /// of protocol (a WebSocket is opened with GET).
+    pub changes_state: bool,
     /// Whether the client takes HTML, so that a refusal can be a page.
     pub takes_html: bool,
 }
@@ -125,6 +129,10 @@ impl Rules {
             request_id: header::plain_token(headers, "x-request-id", 128)
                 .map_or_else(fresh_id, Into::into),
             navigation: navigates(&head.parts.method, headers, takes_html),
+            changes_state: !matches!(
+                head.parts.method,
+                Method::GET | Method::HEAD | Method::OPTIONS
+            ) || headers.contains_key(names::UPGRADE),
             takes_html,
         })
     }

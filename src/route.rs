@@ -177,17 +177,16 @@ struct End {
 impl Branch {
     fn insert(&mut self, index: usize, pattern: &Pattern) -> Result<(), TableError> {
         let shape = shape(&pattern.path);
-        let end_at = match self.by_shape.get(&shape) {
-            Some(&end_at) => end_at,
-            None => {
-                self.router
-                    .insert(&*shape, self.ends.len())
-                    .map_err(|error| TableError::Pattern(index, error.to_string()))?;
-                self.by_shape.insert(shape.clone(), self.ends.len());
-                let wide = shape.ends_with("{*rest}");
-                self.ends.push(End { shape, wide, routes: Vec::new() });
-                self.ends.len() - 1
-            }
+        let end_at = if let Some(&end_at) = self.by_shape.get(&shape) {
+            end_at
+        } else {
+            self.router
+                .insert(&*shape, self.ends.len())
+                .map_err(|error| TableError::Pattern(index, error.to_string()))?;
+            self.by_shape.insert(shape.clone(), self.ends.len());
+            let wide = shape.ends_with("{*rest}");
+            self.ends.push(End { shape, wide, routes: Vec::new() });
+            self.ends.len() - 1
         };
         let Some(end) = self.ends.get_mut(end_at) else { return Ok(()) };
         if let Some((_, other)) = end.routes.iter().find(|(m, _)| m.intersects(pattern.methods)) {
@@ -246,7 +245,7 @@ impl Branch {
 /// A pattern whose parameters have no names, so that two spellings of one pattern are one.
 fn shape(pattern: &str) -> String {
     let mut shape = String::with_capacity(pattern.len());
-    let mut parameter = 0;
+    let mut parameter = 0_u32;
     for segment in pattern.split('/').skip(1) {
         shape.push('/');
         match (segment.find('{'), segment.rfind('}')) {
@@ -256,7 +255,7 @@ fn shape(pattern: &str) -> String {
                 if name.starts_with('*') {
                     shape.push_str("{*rest}");
                 } else {
-                    shape.push_str(&format!("{{{parameter}}}"));
+                    shape.extend(["{", &parameter.to_string(), "}"]);
                     parameter += 1;
                 }
                 shape.push_str(segment.get(close + 1..).unwrap_or_default());
@@ -276,13 +275,13 @@ impl Methods {
     /// The methods named; GET brings HEAD along. Empty stands for every method.
     #[must_use]
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let named = names.into_iter().fold(0, |all, name| {
+        let bits = names.into_iter().fold(0, |all, name| {
             all | match name {
                 "GET" => 0b11,
                 other => Self::bit(other),
             }
         });
-        if named == 0 { Self::EVERY } else { Self(named) }
+        if bits == 0 { Self::EVERY } else { Self(bits) }
     }
 
     /// Whether it has this one. A method outside the list is in no set.

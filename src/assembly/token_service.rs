@@ -123,7 +123,7 @@ pub(super) fn roles(config: &Config, defects: &mut Defects) -> Option<RoleMap> {
         Ok(map) => Some(map),
         Err(faults) => {
             for fault in faults {
-                defects.add("iam_roles", fault);
+                defects.add("iam_roles", fault.to_string());
             }
             None
         }
@@ -218,4 +218,4 @@ fn app_rules(issuer: &str, leeway: Duration) -> Rules {
     }
 }
 
-const JWKS_REFRESH: Duration = Duration::from_secs(600);
+const JWKS_REFRESH: Duration = Duration::from_mins(10);

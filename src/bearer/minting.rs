@@ -188,7 +188,7 @@ pub(crate) fn iam_rules() -> Rules {
         issuer: ISSUER.into(),
         audience: AUDIENCE.into(),
         algorithms: vec![Algorithm::EdDSA],
-        leeway: std::time::Duration::from_secs(60),
+        leeway: std::time::Duration::from_mins(1),
         roles: Some("/roles".into()),
     }
 }

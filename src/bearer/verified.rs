@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a verification counts at most.
-pub const LONGEST: Duration = Duration::from_secs(300);
+pub const LONGEST: Duration = Duration::from_mins(5);
 
 /// Identities of verified tokens. A clone is a handle to the same entries.
 #[derive(Clone)]

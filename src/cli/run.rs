@@ -40,7 +40,7 @@ pub(super) fn run(path: &Path) -> u8 {
         Ok(records) => Arc::new(records),
         Err(error) => return complain(&error, 1),
     };
-    match listener::serve(config, assembly, records) {
+    match listener::serve(config, assembly, &records) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
     }
@@ -103,10 +103,9 @@ fn sink(target: &LogTarget) -> io::Result<Sink> {
 
 fn format(config: &Config) -> Format {
     match config.logs.format {
-        Some(LogFormat::Json) => Format::Json,
         Some(LogFormat::Text) => Format::Text,
         None if io::stdout().is_terminal() => Format::Text,
-        None => Format::Json,
+        Some(LogFormat::Json) | None => Format::Json,
     }
 }
 

@@ -146,6 +146,11 @@ impl Notes<'_, '_> {
         self.cx.fault_at(self.root.nearest(path), path, message);
     }
 
+    /// Whether a list was written without an element, rather than with faulty ones.
+    fn is_written_empty(&self, path: &KeyPath) -> bool {
+        self.root.at(path).is_some_and(|node| node.elements().is_empty())
+    }
+
     /// A span of time that must not be zero.
     fn above_zero(&mut self, path: &KeyPath, spans: &[(&str, Duration)]) {
         for (key, span) in spans {

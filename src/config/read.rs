@@ -19,7 +19,7 @@ pub(crate) use self::schema::Schemas;
 use super::{
     fault::{Fault, Faults, Position},
     key_path::{KeyPath, Step},
-    suggest::{hint, quoted},
+    suggest::{hint, nearest, quoted},
     types::Secret,
     yaml::{self, Node, Value},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) inline_secrets: bool,
     directory: PathBuf,
     path: KeyPath,
+    /// Every fault is noted already, and as much is read as can be: see [`Reader::muted`].
     muted: bool,
     /// Each secret is fetched once, so that what is checked is what is used.
     pub(crate) secrets: BTreeMap<Position, Option<Secret>>,
@@ -125,12 +126,20 @@ impl<'a> Reader<'a> {
         result
     }
 
-    /// Reads again, without a word, what was read before.
+    /// Reads again, without a word, what was read before, and is lenient: what is faulty by
+    /// itself must not hide what is faulty together. A misspelt key stands for the one that was
+    /// probably meant, an element that cannot be read is left out of its list, and a number, span
+    /// or section that cannot be read counts as its default.
     pub(crate) fn muted<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.muted, true);
         let result = read(self);
         self.muted = before;
         result
+    }
+
+    /// Whether to go on with what was read: when it is all there is, or as much as there can be.
+    pub(crate) const fn whole(&self, all: bool) -> bool {
+        all || self.muted
     }
 
     /// A path of the file system; a relative one starts where the configuration stands.
@@ -172,25 +181,33 @@ pub(crate) type Default = OnceLock<Option<Node>>;
 /// A mapping whose keys are known.
 pub(crate) struct Fields<'n> {
     mapping: &'n Node,
-    /// What a misspelt key was to say is not known, so nothing is concluded from its absence.
+    /// Keys that are none, each with the one that was probably meant.
+    misspelt: Vec<(&'static str, &'n Node)>,
     pub(crate) all_known: bool,
 }
 
 impl<'n> Fields<'n> {
     /// Notes every key that is none of `known`; `None` when it is no mapping at all.
-    pub(crate) fn of(mapping: &'n Node, known: &[&str], cx: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn of(
+        mapping: &'n Node,
+        known: &[&'static str],
+        cx: &mut Reader<'_>,
+    ) -> Option<Self> {
         if !matches!(mapping.value, Value::Mapping(_)) {
             return cx.expected(mapping, &format!("a mapping with {}", known.join(", ")));
         }
+        let mut misspelt = Vec::new();
         let mut all_known = true;
         for entry in mapping.entries() {
             if !known.contains(&entry.key.as_str()) {
-                all_known = false;
+                all_known = cx.whole(false);
+                let meant = nearest(&entry.key, known);
+                misspelt.extend(meant.map(|meant| (meant, &entry.node)));
                 let message = format!("unknown key{}", hint(&entry.key, known.iter().copied()));
                 cx.within(Step::Key(entry.key.clone()), |cx| cx.fault(&entry.position, message));
             }
         }
-        Some(Self { mapping, all_known })
+        Some(Self { mapping, misspelt, all_known })
     }
 
     /// Reads one key, or its default where it is left out.
@@ -201,8 +218,16 @@ impl<'n> Fields<'n> {
         cx: &mut Reader<'_>,
     ) -> Option<T> {
         cx.within(Step::Key(field.key.to_owned()), |cx| {
-            if let Some(node) = self.mapping.key(field.key) {
-                return T::read(node, cx);
+            let meant = || self.misspelt.iter().find(|(meant, _)| *meant == field.key);
+            let given = self
+                .mapping
+                .key(field.key)
+                .or_else(|| meant().filter(|_| cx.muted).map(|(_, node)| *node));
+            if let Some(node) = given {
+                let read = T::read(node, cx);
+                if read.is_some() || !(cx.muted && field.default.is_some_and(stands_alone)) {
+                    return read;
+                }
             }
             let Some(text) = field.default else {
                 let about = field.doc.trim();
@@ -219,6 +244,11 @@ impl<'n> Fields<'n> {
             value
         })
     }
+}
+
+/// Whether nothing else is concluded from a value with such a default: numbers, spans, sections.
+fn stands_alone(default: &str) -> bool {
+    default.starts_with(|first: char| first.is_ascii_digit() || first == '{')
 }
 
 /// Declares a section: the type, its reader and its schema.

@@ -82,7 +82,7 @@ section! {
 section! {
     /// TLS of a listener.
     pub struct ListenerTls {
-        /// PEM chain; reloaded when the file changes.
+        /// PEM chain.
         certificate: PathBuf,
         /// PEM private key.
         key: PathBuf,
@@ -117,9 +117,9 @@ section! {
         target: ByteSize = "8KiB",
         /// Request body; a route can set its own.
         body: ByteSize = "10MiB",
-        /// From the first byte to the end of the head.
+        /// From the first byte to the end of the head; not enforced in this version.
         header_timeout: Duration = "10s",
-        /// Connections from one client address.
+        /// Connections from one client address; not enforced in this version.
         connections_per_client: usize = "1000",
         /// Requests from one client address, or from one caller once known.
         requests_per_client: Option<Rate> = "null",
@@ -332,7 +332,7 @@ section! {
         permissions: MintedPermissions = "route",
         /// Answer RFC 8693 at /sts/token.
         endpoint: bool = "false",
-        /// A new key is published this long before it signs.
+        /// Core's `ttlJwks`: publish a new key, as the second of `keys`, this long before it is made the first.
         core_jwks_lifetime: Duration = "600s",
     }
 }

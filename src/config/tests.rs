@@ -43,7 +43,13 @@ impl Surroundings for Given {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "SECRET").then(|| "hush".to_owned())
+        // The demo's secrets are variables, since it makes them anew at every start.
+        match name {
+            "SECRET" | "DEMO_IAM_CLIENT_SECRET" => Some("hush".to_owned()),
+            "DEMO_SESSION_KEY" => Some(SESSION_KEY.to_owned()),
+            "DEMO_STS_KEY" => Some(ISSUER_KEY.to_owned()),
+            _ => None,
+        }
     }
 }
 
@@ -117,6 +123,15 @@ fn every_example_loads() {
         }
     }
     assert!(found >= 2, "gateway.yaml and minimal.yaml at least, found {found}");
+}
+
+#[test]
+fn the_readmes_example_loads() {
+    let readme = include_str!("../../README.md");
+    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let given = Given::new().with("session", SESSION_KEY).with("sts.pem", ISSUER_KEY);
+    let loaded = parse_from(yaml, Path::new("README.md"), &given);
+    assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
 }
 
 #[test]

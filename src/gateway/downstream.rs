@@ -150,9 +150,9 @@ pub(super) async fn write(
         head.set_content_length(body.len())?;
     }
     let bare = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), bare).await.map_err(|error| error.into_down())?;
+    session.write_response_header(Box::new(head), bare).await.map_err(pingora::Error::into_down)?;
     if !bare {
-        session.write_response_body(Some(body), true).await.map_err(|error| error.into_down())?;
+        session.write_response_body(Some(body), true).await.map_err(pingora::Error::into_down)?;
     }
     drain_http2(session).await;
     Ok(true)

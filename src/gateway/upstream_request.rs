@@ -67,13 +67,11 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
         return Ok(());
     }
     let fields = out.headers.get_all(header::COOKIE).iter();
-    let kept = match &state.sessions {
-        Some(sessions) => sessions.jar.strip(fields.map(http::HeaderValue::as_bytes)),
-        None => {
-            let joined =
-                fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-            http::HeaderValue::from_bytes(&joined).ok()
-        }
+    let kept = if let Some(sessions) = &state.sessions {
+        sessions.jar.strip(fields.map(http::HeaderValue::as_bytes))
+    } else {
+        let joined = fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+        http::HeaderValue::from_bytes(&joined).ok()
     };
     out.remove_header(&header::COOKIE);
     kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))

@@ -81,7 +81,7 @@ pub(crate) fn jwks_at(address: SocketAddr, algorithms: &[Algorithm], timeout: Du
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = http_client::build(None, timeout).unwrap();
     let url = Url::parse(&format!("http://{address}/jwks.json")).unwrap();
-    Jwks::new(Place::Fixed(url), algorithms.to_vec(), client, Duration::from_secs(600))
+    Jwks::new(Place::Fixed(url), algorithms.to_vec(), client, Duration::from_mins(10))
 }
 
 async fn answer(State(shared): State<Arc<Shared>>) -> impl IntoResponse {

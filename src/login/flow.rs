@@ -147,7 +147,7 @@ struct Record<S> {
 }
 
 /// For somebody who has to look for a second factor, and no longer.
-const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_mins(10);
 
 /// How many logins a browser keeps.
 const MOST: usize = 16;

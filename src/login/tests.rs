@@ -16,7 +16,7 @@ use crate::{
 const ORIGIN: &str = "https://desk.example.com";
 const ACME: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
 const OTHER: &str = "0b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
-const IDLE: Duration = Duration::from_secs(1_800);
+const IDLE: Duration = Duration::from_mins(30);
 
 /// A gateway's login in front of a fake provider.
 struct Site {
@@ -156,7 +156,7 @@ fn settings() -> Settings {
         public_url: ORIGIN.parse().unwrap(),
         prefix: "/.portcullis".into(),
         idle: IDLE,
-        absolute: Duration::from_secs(43_200),
+        absolute: Duration::from_hours(12),
         after_logout: "/bye".into(),
     }
 }

@@ -102,7 +102,7 @@ impl Fake {
             resource: None,
             redirect_uri: "https://desk.example.com/.portcullis/callback".parse().unwrap(),
             algorithms: vec![Algorithm::EdDSA],
-            leeway: std::time::Duration::from_secs(60),
+            leeway: std::time::Duration::from_mins(1),
         }
     }
 

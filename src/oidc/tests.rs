@@ -76,7 +76,7 @@ async fn a_whole_login() {
     let tokens = exchange(&provider, &started).await.unwrap();
     assert_eq!(tokens.subject, "alice");
     assert_eq!(tokens.name.as_deref(), Some("Alice Example"));
-    assert_eq!(tokens.expires_in, Some(Duration::from_secs(300)));
+    assert_eq!(tokens.expires_in, Some(Duration::from_mins(5)));
     assert_eq!(tokens.refresh_token.unwrap().expose_secret(), "refresh");
     assert_eq!(tokens.id_token.expose_secret().split('.').count(), 3);
 

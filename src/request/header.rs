@@ -22,8 +22,8 @@ pub fn is_dropped(name: &HeaderName) -> bool {
     }
     let is = |managed: &&str| same(name, managed);
     MANAGED_PREFIXES.iter().any(|prefix| starts(name, prefix))
-        || MANAGED.iter().any(|managed| is(&managed))
-        || odd && DECIDING.iter().any(|deciding| is(&deciding))
+        || MANAGED.iter().any(&is)
+        || odd && DECIDING.iter().any(is)
 }
 
 /// The header's value when it stands there once as visible ASCII without separators, at most

@@ -19,8 +19,8 @@ pub(crate) fn session() -> Session {
     }
 }
 
-const IDLE: Duration = Duration::from_secs(600);
-const ABSOLUTE: Duration = Duration::from_secs(9_000);
+const IDLE: Duration = Duration::from_mins(10);
+const ABSOLUTE: Duration = Duration::from_mins(150);
 
 #[test]
 fn states_by_time() {
@@ -55,7 +55,7 @@ fn activity_slides_the_idle_limit_and_neither_of_the_others() {
 #[test]
 fn a_shorter_absolute_setting_ends_old_sessions_and_a_longer_one_revives_none() {
     let session = session().seen(Timestamp(3_000));
-    let short = Duration::from_secs(1_500);
+    let short = Duration::from_mins(25);
     assert_eq!(session.check(Timestamp(3_000), IDLE, short), State::Expired(Limit::Absolute));
     let session = session.seen(Timestamp(10_000));
     let long = Duration::from_secs(1_000_000);

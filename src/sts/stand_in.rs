@@ -198,7 +198,7 @@ pub(super) fn sts_settings() -> StsSettings {
         },
         negative: Duration::from_secs(5),
         breaker_failures: 5,
-        breaker_open: Duration::from_secs(60),
+        breaker_open: Duration::from_mins(1),
         generation: 1,
     }
 }
@@ -225,7 +225,7 @@ pub(super) fn verifier() -> Verifier {
             if claims["aud"] != *audience {
                 return Err(refuse("aud"));
             }
-            if expires + Duration::from_secs(60) < now {
+            if expires + Duration::from_mins(1) < now {
                 return Err(refuse("exp"));
             }
             let permissions = claims["permissions"].as_array().map(|names| {

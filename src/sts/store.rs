@@ -108,7 +108,7 @@ impl Store {
 const REFUSALS: u64 = 10_000;
 
 /// No lease is longer in the cache: how far off `exp` may lie is not for others to say.
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// Lets the cache drop what serves nobody any more. Whether a token serves is decided by its
 /// lease alone; this only frees memory.

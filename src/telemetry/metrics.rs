@@ -27,7 +27,7 @@ pub struct Metrics {
 }
 
 struct RouteMetrics {
-    classes: [IntCounter; 6],
+    classes: Vec<IntCounter>,
     seconds: Histogram,
 }
 
@@ -69,10 +69,11 @@ impl Metrics {
         )?;
         registry.register(Box::new(seconds.clone()))?;
         let route = |label: &str| -> Result<RouteMetrics, prometheus::Error> {
-            let [a, b, c, d, e, f] =
-                CLASSES.map(|class| requests.get_metric_with_label_values(&[label, class]));
             Ok(RouteMetrics {
-                classes: [a?, b?, c?, d?, e?, f?],
+                classes: CLASSES
+                    .iter()
+                    .map(|class| requests.get_metric_with_label_values(&[label, class]))
+                    .collect::<Result<_, _>>()?,
                 seconds: seconds.get_metric_with_label_values(&[label])?,
             })
         };

@@ -110,11 +110,12 @@ fn write_all(messages: &Receiver<Message>, mut out: impl Write, lost: &AtomicU64
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// A target that tests can look into.
     #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    pub(in super::super) struct Shared(pub(in super::super) Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

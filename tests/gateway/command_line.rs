@@ -38,13 +38,16 @@ impl Drop for File {
     }
 }
 
-/// Five faults of five kinds, on lines 3, 8, 10, 13 and 15.
+/// Five faults of five kinds, on lines 3, 11, 13, 16 and 18.
 const FIVE_FAULTS: &str = "\
 public_url: http://localhost:8080
 listeners: [ { address: '127.0.0.1:8080' } ]
 limits: { header_byte: 32KiB }
 iam: { issuer: http://127.0.0.1:8081, audience: a }
+system_roles: { reader: [CREDENTIAL_LIST] }
 sts: { issuer: { iss: http://localhost:8080, keys: [ { env: TEST_STS_KEY } ] } }
+organisations: { 6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11: {} }
+iam_roles: { reader: { '*': [reader] } }
 upstreams:
   core:
     servers: ['core.internal:3000']
@@ -57,6 +60,16 @@ routes:
   - { path: /api/b, upstream: core, accept: [iam], permissions: [credential_list] }
 ";
 
+/// The same without them.
+fn good() -> String {
+    FIVE_FAULTS
+        .replace("header_byte:", "header_bytes:")
+        .replace("core.internal", "127.0.0.1")
+        .replace("fast", "5s")
+        .replace("upstream: cor\n", "upstream: core\n")
+        .replace("credential_list", "CREDENTIAL_LIST")
+}
+
 #[test]
 fn check_prints_every_fault_with_its_place_and_exits_78() {
     let file = File::new(FIVE_FAULTS);
@@ -65,7 +78,7 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
     let printed = text(&output.stderr);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines.len(), 5, "{printed}");
-    for (line, number) in lines.iter().zip([3, 8, 10, 13, 15]) {
+    for (line, number) in lines.iter().zip([3, 11, 13, 16, 18]) {
         let start = format!("{}:{number}:", file.path());
         assert!(line.starts_with(&start), "{line} does not start with {start}");
     }
@@ -81,13 +94,7 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
 
 #[test]
 fn check_is_silent_about_a_good_file_but_for_one_line() {
-    let good = FIVE_FAULTS
-        .replace("header_byte:", "header_bytes:")
-        .replace("core.internal", "127.0.0.1")
-        .replace("fast", "5s")
-        .replace("upstream: cor\n", "upstream: core\n")
-        .replace("credential_list", "CREDENTIAL_LIST");
-    let file = File::new(&good);
+    let file = File::new(&good());
     let output = portcullis(&["check", "-c", file.path()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().count(), 1);
@@ -144,14 +151,7 @@ fn completions_and_help_are_there_for_every_command() {
 fn a_port_that_is_taken_is_said_and_not_waited_for() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let good = FIVE_FAULTS
-        .replace("127.0.0.1:8080'", &format!("127.0.0.1:{port}'"))
-        .replace("header_byte:", "header_bytes:")
-        .replace("core.internal", "127.0.0.1")
-        .replace("fast", "5s")
-        .replace("upstream: cor\n", "upstream: core\n")
-        .replace("credential_list", "CREDENTIAL_LIST");
-    let file = File::new(&good);
+    let file = File::new(&good().replace("127.0.0.1:8080'", &format!("127.0.0.1:{port}'")));
     let output = portcullis(&["run", "--config", file.path()]);
     assert_eq!(output.status.code(), Some(1));
     let printed = text(&output.stderr);

@@ -259,6 +259,32 @@ async fn logout_takes_a_post_from_our_own_origin() {
 }
 
 #[tokio::test]
+async fn another_origins_page_cannot_use_a_session() {
+    let world = world("").await;
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/desk/x").await;
+    let url = world.gateway.url("/api/credential/v1");
+    let sibling = format!("http://other.localhost:{}", world.gateway.address.port());
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("origin", sibling.as_str()),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let foreign = browser.send(client().post(&url).header(name, value).body("{}")).await;
+        assert_eq!(foreign.status(), 403, "{name}: {value}");
+        assert_eq!(reason(&foreign.text().await.unwrap()), "origin_mismatch");
+    }
+    let socket = client().get(world.gateway.url("/desk/x")).header("origin", "http://evil.example");
+    let socket = socket.header("connection", "upgrade").header("upgrade", "websocket");
+    assert_eq!(browser.send(socket).await.status(), 403);
+    assert!(world.core.seen().is_empty());
+    let ours = world.gateway.url("");
+    let own = browser.send(client().post(&url).header("origin", ours).body("{}")).await;
+    assert_eq!(own.status(), 200);
+}
+
+#[tokio::test]
 async fn r12_a_damaged_session_is_refused_or_leads_to_a_login() {
     let world = world("").await;
     let mut browser = Browser::default();

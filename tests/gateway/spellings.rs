@@ -95,7 +95,7 @@ const PATHS: &[(&str, u16, &str)] = &[
     ("/ssi/%7E", 400, "ambiguous_path"),
     ("/ssi/|", 400, "ambiguous_path"),
     ("/ssi/^", 400, "ambiguous_path"),
-    ("/ssi/`", 400, "ambiguous_path"),
+    ("/ssi/`", 400, "malformed_request"),
     ("/ssi/{x}", 400, "ambiguous_path"),
     ("/ssi/[x]", 400, "ambiguous_path"),
     ("api/credential/v1", 400, "malformed_request"),
@@ -131,7 +131,7 @@ async fn r10_no_spelling_reaches_the_upstream_undecided() {
             format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = raw(gateway.address, request.as_bytes()).await;
         assert_eq!(status(&answer), *expected, "{target}: {answer}");
-        assert_eq!(reason(&answer), *word, "{target}");
+        assert_eq!(word_of(&answer), *word, "{target}");
         assert!(core.take().is_empty(), "{target} reached the upstream");
     }
     for target in FORWARDED {
@@ -157,9 +157,19 @@ async fn r10_with_a_credential_the_same_spellings_lead_nowhere_else() {
             assert_eq!(status(&answer), 200, "{target}: {answer}");
             assert_eq!(core.take()[0].target(), *target);
         } else {
-            assert_eq!((status(&answer), &*reason(&answer)), (*without, *word), "{target}");
+            assert_eq!((status(&answer), &*word_of(&answer)), (*without, *word), "{target}");
             assert!(core.take().is_empty(), "{target} reached the upstream");
         }
+    }
+}
+
+/// What is no HTTP at all is answered below us, with an empty 400 and a closed connection.
+fn word_of(answer: &str) -> String {
+    if answer.ends_with("\r\n\r\n") {
+        assert!(answer.contains("Connection: close"), "{answer}");
+        "malformed_request".to_owned()
+    } else {
+        reason(answer)
     }
 }
 

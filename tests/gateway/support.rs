@@ -53,6 +53,12 @@ pub(crate) fn status(answer: &str) -> u16 {
     word.parse().unwrap()
 }
 
+/// The process's one crypto provider, which every HTTP client needs.
+pub(crate) fn crypto() {
+    // Another test was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// The `reason` of a problem document.
 pub(crate) fn reason(body: &str) -> String {
     let start = body.find('{').unwrap_or_else(|| panic!("no JSON in {body:?}"));

@@ -179,7 +179,7 @@ fn public(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
 fn required(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>) {
     let accepts = |kind| route.accept.contains(&kind);
     let accept = here.key("accept");
-    if route.accept.is_empty() {
+    if notes.is_written_empty(&accept) {
         notes.fault(&accept, "lets nobody in; name a credential, or leave it out");
     }
     let by_iam = accepts(Accept::Iam) || accepts(Accept::Session);

@@ -127,7 +127,7 @@ fn session_keys(keys: &[Secret], here: &KeyPath, notes: &mut Notes<'_, '_>) {
     let lenient =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let alphabets = [alphabet::STANDARD, alphabet::URL_SAFE];
-    if keys.is_empty() {
+    if notes.is_written_empty(here) {
         notes.fault(here, "names no key; make one with `portcullis keys generate session`");
     }
     let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -209,7 +209,7 @@ fn issuer(issuer: &Issuer, draft: &Draft, here: &KeyPath, notes: &mut Notes<'_, 
         }
     }
     let keys = here.key("keys");
-    if issuer.keys.is_empty() {
+    if notes.is_written_empty(&keys) {
         notes.fault(&keys, "names no key; make one with `portcullis keys generate issuer`");
     }
     let mut seen = BTreeSet::new();

@@ -19,7 +19,7 @@ use crate::config::{
 };
 
 /// Ten years: any span beyond it is a slip, and arithmetic with it could overflow.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LONGEST: Duration = Duration::from_hours(87600);
 
 impl Read for bool {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
@@ -213,7 +213,7 @@ impl<T: Read> Read for Vec<T> {
             .enumerate()
             .filter_map(|(at, element)| cx.within(Step::Index(at), |cx| T::read(element, cx)))
             .collect();
-        (read.len() == elements.len()).then_some(read)
+        cx.whole(read.len() == elements.len()).then_some(read)
     }
 
     fn schema(schemas: &mut Schemas) -> Json {

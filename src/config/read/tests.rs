@@ -58,7 +58,7 @@ fn a_section_takes_its_defaults() {
     assert_eq!(sample.count, None);
     assert_eq!(sample.colour, Colour::Red);
     let sample: Sample = read("{ name: n, wait: 2m, count: 3, colour: green }").unwrap();
-    assert_eq!((sample.wait, sample.count), (Duration::from_secs(120), Some(3)));
+    assert_eq!((sample.wait, sample.count), (Duration::from_mins(2), Some(3)));
     assert_eq!(sample.colour, Colour::Green);
 }
 
@@ -91,8 +91,8 @@ fn durations() {
     for (text, millis) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("15m", 900_000)] {
         assert_eq!(read::<Duration>(text).unwrap(), Duration::from_millis(millis));
     }
-    assert_eq!(read::<Duration>("12h").unwrap(), Duration::from_secs(43_200));
-    assert_eq!(read::<Duration>("7d").unwrap(), Duration::from_secs(604_800));
+    assert_eq!(read::<Duration>("12h").unwrap(), Duration::from_hours(12));
+    assert_eq!(read::<Duration>("7d").unwrap(), Duration::from_hours(168));
     for wrong in ["30", "-1s", "1.5s", "s", "1 s", "1S", "18446744073709551615d", "9999d", "[]"] {
         faulty::<Duration>(wrong);
     }

@@ -16,8 +16,8 @@ fn issuer(keys: Vec<SecretString>) -> Result<Issuer, KeyError> {
     Issuer::new(IssuerSettings {
         iss: "https://desk.example.com".into(),
         keys,
-        lifetime: Duration::from_secs(300),
-        delegated_lifetime: Duration::from_secs(60),
+        lifetime: Duration::from_mins(5),
+        delegated_lifetime: Duration::from_mins(1),
     })
 }
 

@@ -10,8 +10,8 @@ pub(super) fn own() -> Sts {
     let settings = IssuerSettings {
         iss: "https://desk.example.com".into(),
         keys: vec![issuer::generate().unwrap()],
-        lifetime: Duration::from_secs(300),
-        delegated_lifetime: Duration::from_secs(60),
+        lifetime: Duration::from_mins(5),
+        delegated_lifetime: Duration::from_mins(1),
     };
     let issuer = Issuer::new(settings).unwrap();
     Sts::new(Source::Issuer(issuer.into()), sts_settings())

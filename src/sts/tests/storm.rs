@@ -42,7 +42,7 @@ async fn a_storm_on_a_failing_service_is_at_most_the_breakers_number_of_calls() 
     assert!(!sts.breaker_is_closed());
     let refusal = Wish::of("bob").at(&sts, NOW).await.unwrap_err();
     let wait = refusal.retry_after.unwrap();
-    assert!(wait > Duration::from_secs(30) && wait <= Duration::from_secs(60), "{wait:?}");
+    assert!(wait > Duration::from_secs(30) && wait <= Duration::from_mins(1), "{wait:?}");
     assert!(count(&sts.outcomes().breaker_open) > 0);
 }
 

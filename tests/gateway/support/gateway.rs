@@ -114,6 +114,7 @@ routes:
 impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
+        super::crypto();
         let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
         let directory =
             std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
@@ -194,6 +195,7 @@ pub(crate) fn secrets() -> [(&'static str, String); 3] {
 
 /// A client that follows no redirect and keeps no cookie.
 pub(crate) fn client() -> reqwest::Client {
+    super::crypto();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

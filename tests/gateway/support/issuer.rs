@@ -1,7 +1,5 @@
 //! An IAM provider that publishes a key and nothing more: the test makes the tokens.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
@@ -38,6 +36,11 @@ impl Issuer {
         Self { url, key }
     }
 
+    /// The name of its key.
+    pub(crate) fn kid(&self) -> String {
+        self.key.jwk()["kid"].as_str().unwrap().to_owned()
+    }
+
     /// The claims of a good token; a test changes one of them.
     pub(crate) fn claims(&self, subject: &str, role: &str) -> Value {
         let now = now();
@@ -64,5 +67,5 @@ impl Issuer {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    portcullis::time::Timestamp::now().0
 }

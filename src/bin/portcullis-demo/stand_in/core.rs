@@ -136,42 +136,40 @@ impl Core {
         let limit = if head.uri.path() == "/api/credential/v1" { 16 << 20 } else { BODY_LIMIT };
         let body = to_bytes(body, limit).await.ok();
         self.recorder.add(Received::new(head, body.as_ref()));
-        match self.decide(head, body) {
-            Ok(response) | Err(response) => response,
-        }
+        self.decide(head, body).unwrap_or_else(IntoResponse::into_response)
     }
 
-    fn decide(&self, head: &Parts, body: Option<Bytes>) -> Result<Response, Response> {
+    fn decide(&self, head: &Parts, body: Option<Bytes>) -> Result<Response, Refused> {
         let path = head.uri.path();
-        let (methods, parameters) = self.operations.at(path).ok_or_else(not_found)?;
-        let open = methods.iter().all(|operation| operation.is_public());
+        let (methods, parameters) =
+            self.operations.at(path).ok_or(Refused::Bare(StatusCode::NOT_FOUND))?;
+        let open = methods.iter().all(Operation::is_public);
         let caller = if open { Caller::Unchecked } else { self.admit(&head.headers)? };
         // A GET route answers HEAD as well; axum drops the body.
         let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
         let operation =
             methods.iter().find(|operation| operation.method == *method).ok_or_else(|| {
                 let allowed = methods.iter().map(|one| one.method.as_str()).collect::<Vec<_>>();
-                let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
-                if let Ok(allowed) = allowed.join(",").parse() {
-                    response.headers_mut().insert(header::ALLOW, allowed);
-                }
-                response
+                Refused::Method(allowed.join(","))
             })?;
         if operation.is_public() {
             return public(operation, head, &parameters);
         }
-        let input = Input::read(operation, head, body, &parameters).map_err(invalid)?;
+        let input =
+            Input::read(operation, head, body, &parameters).map_err(|InputError(message)| {
+                Refused::Fault(StatusCode::BAD_REQUEST, "BR_0084", message)
+            })?;
         if let (Access::AnyOf(named), Caller::Known(session)) = (&operation.access, &caller)
             && !named.iter().any(|permission| session.permissions.contains(*permission))
         {
-            return Err(StatusCode::FORBIDDEN.into_response());
+            return Err(Refused::Bare(StatusCode::FORBIDDEN));
         }
         let organisation = organisation(operation, &input, &caller)?;
         self.perform(operation, input, organisation)
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<Caller, Response> {
-        let unauthorized = || StatusCode::UNAUTHORIZED.into_response();
+    fn admit(&self, headers: &HeaderMap) -> Result<Caller, Refused> {
+        let unauthorized = || Refused::Bare(StatusCode::UNAUTHORIZED);
         let credential = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         match &self.guard {
             Guard::Open => Ok(Caller::Unchecked),
@@ -190,17 +188,40 @@ impl Core {
         operation: &Operation,
         input: Input,
         organisation: Option<Uuid>,
-    ) -> Result<Response, Response> {
-        let (status, body) = match self.store.perform(operation, input, organisation) {
-            Outcome::Done => (operation.status, None),
-            Outcome::Answer(body) => (operation.status, Some(body)),
-            Outcome::Foreign => (StatusCode::FORBIDDEN, None),
-            Outcome::Unknown => return Err(error(StatusCode::NOT_FOUND, "BR_0000", "Not found")),
-        };
-        Ok(match body {
-            Some(body) => (status, axum::Json(body)).into_response(),
-            None => status.into_response(),
-        })
+    ) -> Result<Response, Refused> {
+        match self.store.perform(operation, input, organisation) {
+            Outcome::Done => Ok(operation.status.into_response()),
+            Outcome::Answer(body) => Ok((operation.status, axum::Json(body)).into_response()),
+            Outcome::Foreign => Err(Refused::Bare(StatusCode::FORBIDDEN)),
+            // In Core the code differs from resource to resource.
+            Outcome::Unknown => {
+                Err(Refused::Fault(StatusCode::NOT_FOUND, "BR_0000", "Not found".to_owned()))
+            }
+        }
+    }
+}
+
+/// How Core says no.
+enum Refused {
+    /// A status and nothing else.
+    Bare(StatusCode),
+    /// 405, with the methods that there are.
+    Method(String),
+    /// Status, code and message.
+    Fault(StatusCode, &'static str, String),
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Bare(status) => status.into_response(),
+            Self::Method(allowed) => {
+                (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)]).into_response()
+            }
+            Self::Fault(status, code, message) => {
+                (status, axum::Json(json!({"code": code, "message": message}))).into_response()
+            }
+        }
     }
 }
 
@@ -210,9 +231,12 @@ fn organisation(
     operation: &Operation,
     input: &Input,
     caller: &Caller,
-) -> Result<Option<Uuid>, Response> {
-    let forbidden = || StatusCode::FORBIDDEN.into_response();
-    let missing = || error(StatusCode::BAD_REQUEST, "BR_0290", "Missing organisation");
+) -> Result<Option<Uuid>, Refused> {
+    let forbidden = || Refused::Bare(StatusCode::FORBIDDEN);
+    let missing = || {
+        let message = "Missing organisation".to_owned();
+        Refused::Fault(StatusCode::BAD_REQUEST, "BR_0290", message)
+    };
     let own = match caller {
         Caller::Known(session) => session.organisation,
         Caller::Unchecked => None,
@@ -244,12 +268,12 @@ fn public(
     operation: &Operation,
     head: &Parts,
     parameters: &[(String, String)],
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if operation.access == Access::OwnBearer
         && !bearer.is_some_and(|value| value.starts_with("Bearer "))
     {
-        return Err(StatusCode::UNAUTHORIZED.into_response());
+        return Err(Refused::Bare(StatusCode::UNAUTHORIZED));
     }
     if operation.path == "/metrics" {
         return Ok("# TYPE core_stand_in_up gauge\ncore_stand_in_up 1\n".into_response());
@@ -261,16 +285,4 @@ fn public(
         parameters.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let body = json!({"operation": operation.path, "parameters": parameters});
     Ok((operation.status, axum::Json(body)).into_response())
-}
-
-fn not_found() -> Response {
-    StatusCode::NOT_FOUND.into_response()
-}
-
-fn invalid(InputError(message): InputError) -> Response {
-    error(StatusCode::BAD_REQUEST, "BR_0084", &message)
-}
-
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, axum::Json(json!({"code": code, "message": message}))).into_response()
 }

@@ -42,19 +42,14 @@ impl SigningKey {
 
     /// A compact JWS over `claims`.
     pub(crate) fn sign(&self, kind: &str, claims: &Value) -> String {
-        self.sign_with_header(&json!({"alg": "EdDSA", "typ": kind, "kid": self.kid}), claims)
+        self.sign_as(&json!({"alg": "EdDSA", "typ": kind, "kid": self.kid}), claims)
     }
 
-    /// The same with a header of the caller's making, for tests of those who read it.
-    pub(crate) fn sign_with_header(&self, header: &Value, claims: &Value) -> String {
+    /// The same with a header of the caller's making.
+    pub(crate) fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let input = format!("{}.{}", encode(header), encode(claims));
         let signature = self.pair.sign(input.as_bytes());
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    /// The name under which the key is published.
-    pub(crate) fn kid(&self) -> &str {
-        &self.kid
     }
 
     /// The public half as a JWK.
@@ -237,10 +232,10 @@ mod tests {
             assert!(check(&key.sign("JWT", &claims)).is_none(), "{claims}");
         }
         assert!(check(&other.sign("JWT", &good)).is_none());
-        let forged = json!({"alg": "EdDSA", "kid": key.kid()});
-        assert!(check(&other.sign_with_header(&forged, &good)).is_none());
-        let none = json!({"alg": "none", "kid": key.kid()});
-        assert!(check(&key.sign_with_header(&none, &good)).is_none());
+        let forged = json!({"alg": "EdDSA", "kid": key.kid});
+        assert!(check(&other.sign_as(&forged, &good)).is_none());
+        let none = json!({"alg": "none", "kid": key.kid});
+        assert!(check(&key.sign_as(&none, &good)).is_none());
     }
 
     #[test]

@@ -112,7 +112,10 @@ fn read(line: &'static str) -> Option<Operation> {
             named => Access::AnyOf(named.split(',').collect()),
         },
         query: fields(columns.next()?),
-        body: body(columns.next()?)?,
+        body: match columns.next()? {
+            "-" => None,
+            column => Some(body(column)?),
+        },
         organisation: match columns.next()? {
             "-" => OrganisationAt::Nowhere,
             "query" => OrganisationAt::Query,
@@ -125,15 +128,12 @@ fn read(line: &'static str) -> Option<Operation> {
     columns.next().is_none().then_some(operation)
 }
 
-fn body(column: &'static str) -> Option<Option<BodyRule>> {
-    if column == "-" {
-        return Some(None);
-    }
+fn body(column: &'static str) -> Option<BodyRule> {
     let (kind, members) = column.split_once(':')?;
-    Some(Some(BodyRule {
+    Some(BodyRule {
         required: kind.ends_with('!'),
         members: (members != "*").then(|| fields(members)),
-    }))
+    })
 }
 
 fn fields(column: &'static str) -> Vec<Field> {

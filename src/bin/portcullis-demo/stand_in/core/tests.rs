@@ -67,7 +67,7 @@ fn claims_by_table() {
 fn headers_and_signatures_by_table() {
     let key = SigningKey::generate("k").unwrap();
     let other = SigningKey::generate("k").unwrap();
-    let kid = key.kid();
+    let kid = &key.jwk()["kid"];
     for (header, expected) in [
         (json!({"alg": "EdDSA", "kid": kid, "typ": "anything"}), Ok(())),
         (json!({"alg": "eddsa", "kid": kid}), Err("alg")),
@@ -75,7 +75,7 @@ fn headers_and_signatures_by_table() {
         (json!({"alg": "EdDSA"}), Err("kid missing")),
         (json!({"alg": "EdDSA", "kid": "unknown"}), Err("signature")),
     ] {
-        let token = key.sign_with_header(&header, &claims(NOW));
+        let token = key.sign_as(&header, &claims(NOW));
         let found = rules().check(&token, &key.key_set(), Timestamp(NOW)).map(|_| ());
         assert_eq!(found, expected, "{header}");
     }
@@ -87,7 +87,7 @@ fn headers_and_signatures_by_table() {
         assert!(!check(wrong), "{wrong}");
     }
     let forged = json!({"alg": "EdDSA", "kid": kid});
-    assert!(!check(&other.sign_with_header(&forged, &claims(NOW))));
+    assert!(!check(&other.sign_as(&forged, &claims(NOW))));
 }
 
 /// A running stand-in with its issuer.

@@ -13,8 +13,8 @@ use super::User;
 /// A code is good for this long, and once.
 pub(crate) const CODE_LIFETIME: Duration = Duration::from_secs(60);
 /// A login page, for this long.
-const LOGIN_LIFETIME: Duration = Duration::from_mins(10);
-const SESSION_LIFETIME: Duration = Duration::from_hours(8);
+const LOGIN_LIFETIME: Duration = Duration::from_secs(600);
+const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 /// Entries of each kind; the oldest goes first.
 const BOUND: usize = 10_000;
 
