@@ -2,10 +2,13 @@
 //! needs and nothing of the framework that carries the request.
 //!
 //! [`State`] is one configuration at work, whole: a request begins and ends under the same one.
-//! The server, `explain` and the tests all decide through [`State::admit`].
+//! A request is first identified ([`State::identify`]: which route, who asks), then decided
+//! ([`State::decide`]): in between, and only for an authenticated caller, the server reads the
+//! body where the route looks into it. [`State::admit`] is both, for whoever has the body.
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
@@ -13,12 +16,15 @@ use crate::{
     credential::{self, Credential, Demand},
     identity::Identity,
     login::{Choice, Login, Standing},
-    organisation::place::{self, Place},
-    policy::{Authentication, Decision, Permit, Policy, Rights},
+    organisation::{
+        body,
+        place::{self, Named, Parts, Place},
+    },
+    policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
     refusal::{Reason, Refusal},
     request::{Rules, TrustedRequest, canonical_host},
     roles::RoleMap,
-    route::RouteTable,
+    route::{Match, RouteTable},
     session::{self, Jar, Opened},
     sts::Sts,
     telemetry::record::{Facts, Verdict},
@@ -70,7 +76,7 @@ pub struct Target {
     /// What it demands.
     pub policy: Policy,
     /// Where a request names its organisation.
-    pub places: Vec<Place>,
+    pub places: Vec<Named>,
     /// Who answers.
     pub upstream: Arc<Upstream>,
     /// Bytes of a request body.
@@ -89,6 +95,10 @@ pub struct Grant {
     pub credential: Credential,
     /// Names the session to the upstream; opens nothing.
     pub session_id: Option<String>,
+    /// Path and query with the organisation written into them, where the request left it out.
+    pub new_target: Option<Box<str>>,
+    /// The body with the organisation written into it.
+    pub new_body: Option<Bytes>,
 }
 
 /// The outcome for a request that is not refused.
@@ -97,6 +107,24 @@ pub enum Admitted {
     Forward(Box<Grant>),
     /// A person has to log in first.
     Login,
+}
+
+/// A request whose route and caller are known.
+pub struct Identified<'t, 'p> {
+    found: Match<'t, 'p, Target>,
+    caller: Caller,
+}
+
+impl Identified<'_, '_> {
+    /// Bytes of the body that have to be read for the decision; `None` when it can do without,
+    /// as it can for whoever will be turned away anyhow.
+    #[must_use]
+    pub fn needs_body(&self) -> Option<usize> {
+        let is_known = matches!(self.caller.authentication, Authentication::Authenticated(_));
+        let target = self.found.route;
+        (is_known && target.places.iter().any(Named::is_in_body))
+            .then(|| usize::try_from(target.body).unwrap_or(usize::MAX).min(body::LARGEST))
+    }
 }
 
 /// What authentication found, with what a session adds.
@@ -112,55 +140,127 @@ impl State {
     ///
     /// # Errors
     /// Every refusal of the table but those of the trusted view and of the upstream.
+    #[expect(clippy::too_many_arguments, reason = "what both steps take")]
     pub async fn admit(
         &self,
         request: &TrustedRequest,
         headers: &HeaderMap,
+        body: Option<&[u8]>,
         facts: &mut Facts,
         route_index: &mut Option<usize>,
         cookies: &mut Vec<HeaderValue>,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
+        let found = self.identify(request, headers, facts, route_index, cookies, now).await?;
+        self.decide(found, request, headers, body, facts, now).await
+    }
+
+    /// Finds a request's route and who asks.
+    ///
+    /// # Errors
+    /// No such route, credentials that have two readings, or an IAM provider that is away. A
+    /// caller who fails to authenticate is refused by [`State::decide`].
+    pub async fn identify<'t, 'p>(
+        &'t self,
+        request: &'p TrustedRequest,
+        headers: &HeaderMap,
+        facts: &mut Facts,
+        route_index: &mut Option<usize>,
+        cookies: &mut Vec<HeaderValue>,
+        now: Timestamp,
+    ) -> Result<Identified<'t, 'p>, Refusal> {
         let found = self.routes.find(&request.host, &request.method, request.path())?;
         let target = found.route;
         *route_index = Some(found.index);
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
-
-        let caller = self.authenticate(target, request, headers, now).await?;
-        cookies.extend(caller.cookies);
+        let mut caller = self.authenticate(target, request, headers, now).await?;
+        cookies.append(&mut caller.cookies);
         if let Authentication::Authenticated(identity) = &caller.authentication {
             facts.caller(identity);
         }
-        let named =
-            place::read(&target.places, request.query(), headers, |name| found.parameter(name));
+        Ok(Identified { found, caller })
+    }
+
+    /// Decides an identified request. `body` is whole where [`Identified::needs_body`] asks for
+    /// it, and `None` when the request has none.
+    ///
+    /// # Errors
+    /// Every refusal of the table but those of the trusted view and of the upstream.
+    pub async fn decide(
+        &self,
+        identified: Identified<'_, '_>,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+        facts: &mut Facts,
+        now: Timestamp,
+    ) -> Result<Admitted, Refusal> {
+        let Identified { found, caller } = identified;
+        let target = found.route;
+        let parts = Parts { query: request.query(), headers, body };
+        let named = place::read(&target.places, parts, |name| found.parameter(name));
         // Who may not come in does not learn whether the organisation could be read.
         let (named, unreadable) = match named {
             Ok(named) => (named, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let decision =
-            target.policy.decide(&caller.authentication, named, self.rights(), request.navigation);
-        let permit = match (decision, unreadable) {
-            (Decision::Login, _) => {
+        let seen = policy::Request {
+            named,
+            own: target
+                .places
+                .iter()
+                .any(|each| matches!(each.place, Place::Session | Place::Token)),
+            injected: target.places.iter().any(|each| each.inject),
+            navigation: request.navigation,
+            asked: asked(request, headers),
+        };
+        let who = &caller.authentication;
+        let mut decision = target.policy.decide(who, &seen, self.rights());
+        if let Some(unreadable) = unreadable {
+            decision = match decision {
+                Decision::Login => Decision::Login,
+                Decision::Refuse(refusal) if refusal.reason.status() == 401 => {
+                    Decision::Refuse(refusal)
+                }
+                _ => target.policy.on_trial(who, unreadable, self.rights()),
+            };
+        }
+        let permit = match decision {
+            Decision::Login => {
                 facts.decision = Some(Verdict::Login);
                 return Ok(Admitted::Login);
             }
-            (Decision::Refuse(refusal), None) => return Err(refusal),
-            (Decision::Refuse(refusal), Some(_)) if refusal.reason.status() == 401 => {
-                return Err(refusal);
+            Decision::Refuse(refusal) => return Err(refusal),
+            Decision::Forward(permit) => permit,
+            Decision::Trial(permit, refusal) => {
+                facts.would_refuse(&refusal);
+                permit
             }
-            (_, Some(unreadable)) => return Err(unreadable),
-            (Decision::Forward(permit), None) => permit,
         };
         facts.organisation = permit.organisation();
+        let (new_target, new_body) = match rewritten(target, request, parts, &permit) {
+            Ok(rewritten) => rewritten,
+            Err(refusal) if target.policy.enforce => return Err(refusal),
+            Err(refusal) => {
+                facts.would_refuse(&refusal);
+                (None, None)
+            }
+        };
         let credential = self.credential(&permit, target, now).await?;
+        if let Credential::App(token) = &credential
+            && let Some(unmet) = permit.unmet(&token.issued.permissions)
+        {
+            facts.would_refuse(&unmet);
+        }
         facts.decision = Some(Verdict::Forward);
         facts.credential = Some(credential.word());
         Ok(Admitted::Forward(Box::new(Grant {
             target: target.clone(),
             credential,
             session_id: caller.session_id,
+            new_target,
+            new_body,
         })))
     }
 
@@ -309,6 +409,37 @@ impl State {
     ) -> Result<Credential, Refusal> {
         credential::obtain(permit, target.upstream.demand(), self.sts.as_ref(), now).await
     }
+}
+
+fn asked<'a>(request: &'a TrustedRequest, headers: &'a HeaderMap) -> Asked<'a> {
+    Asked {
+        method: request.method.as_str(),
+        path: request.path(),
+        host: &request.host,
+        query: request.query(),
+        headers,
+        client: request.client,
+    }
+}
+
+/// Writes the decided organisation into the request where the route says so.
+fn rewritten(
+    target: &Target,
+    request: &TrustedRequest,
+    parts: Parts<'_>,
+    permit: &Permit,
+) -> Result<(Option<Box<str>>, Option<Bytes>), Refusal> {
+    let Some(organisation) = permit.organisation() else { return Ok((None, None)) };
+    let needs_body = |each: &Named| each.inject && each.is_in_body();
+    if parts.body.is_none() && target.places.iter().any(needs_body) {
+        return Err(Refusal::new(
+            Reason::OrganisationMissing,
+            "there is no body to write the organisation into",
+        ));
+    }
+    let new = place::write(&target.places, parts, organisation)?;
+    let query = new.query.map(|query| format!("{}?{query}", request.path()).into());
+    Ok((query, new.body.map(Bytes::from)))
 }
 
 /// Whether a request that a session comes with was made by a page of the host that it is for.

@@ -27,8 +27,8 @@ pub use self::{
     read::Surroundings,
     sections::*,
     types::{
-        Audience, ByteSize, HostName, IssuerUrl, OrganisationPlaces, Origin, PathPattern, Place,
-        Secret, ServerAddress,
+        Audience, ByteSize, HostName, IssuerUrl, OrganisationPlace, OrganisationPlaces, Origin,
+        PathPattern, Place, Secret, ServerAddress,
     },
 };
 use self::{

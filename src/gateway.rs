@@ -49,6 +49,8 @@ pub struct RequestCx {
     request: Option<TrustedRequest>,
     state: Arc<State>,
     body_seen: u64,
+    /// Whether the body was asked for here, so that the upstream need not be asked.
+    expect_answered: bool,
     connects: usize,
 }
 
@@ -78,22 +80,40 @@ impl Gateway {
             cx.request = Some(request);
             return Ok(Next::Answer(answer));
         }
-        let facts = &mut cx.record.facts;
-        let headers = &session.req_header().headers;
-        let index = &mut cx.record.route_index;
-        let admitted = state.admit(&request, headers, facts, index, &mut cx.cookies, now).await;
-        let next = match admitted {
-            Ok(Admitted::Forward(grant)) => {
-                downstream::declared_body(session.req_header(), grant.target.body)
-                    .map(|()| Next::Forward(grant))
-            }
-            Ok(Admitted::Login) => {
-                downstream::start_login(&state, &request, session, now).await.map(Next::Answer)
-            }
-            Err(refusal) => Err(refusal),
-        };
+        let next = Self::decide(&state, &request, session, cx, now).await;
         cx.request = Some(request);
         next
+    }
+
+    /// The decision, with the body where the route looks into it and the caller is known.
+    async fn decide(
+        state: &State,
+        request: &TrustedRequest,
+        session: &mut Session,
+        cx: &mut RequestCx,
+        now: Timestamp,
+    ) -> Result<Next, Refusal> {
+        let headers = &session.req_header().headers;
+        let RequestCx { record, cookies, .. } = cx;
+        let (facts, index) = (&mut record.facts, &mut record.route_index);
+        let identified = state.identify(request, headers, facts, index, cookies, now).await?;
+        let needed = identified.needs_body();
+        let body = match needed {
+            Some(bound) => downstream::replayable_body(session, bound).await?,
+            None => None,
+        };
+        let headers = &session.req_header().headers;
+        let body = body.as_deref();
+        match state.decide(identified, request, headers, body, facts, now).await? {
+            Admitted::Forward(grant) => {
+                downstream::declared_body(session.req_header(), grant.target.body)?;
+                cx.expect_answered = needed.is_some();
+                Ok(Next::Forward(grant))
+            }
+            Admitted::Login => {
+                downstream::start_login(state, request, session, now).await.map(Next::Answer)
+            }
+        }
     }
 
     /// The trusted view; from here on the record knows the request.
@@ -143,6 +163,7 @@ impl ProxyHttp for Gateway {
             request: None,
             state: self.state.load_full(),
             body_seen: 0,
+            expect_answered: false,
             connects: 0,
         }
     }
@@ -208,6 +229,11 @@ impl ProxyHttp for Gateway {
         let (Stage::Admitted(grant), Some(request)) = (&cx.stage, &cx.request) else {
             return Err(not_admitted());
         };
+        // Another try sends the body again, from its first byte.
+        cx.body_seen = 0;
+        if cx.expect_answered {
+            out.remove_header(&http::header::EXPECT);
+        }
         upstream_request::finish(&cx.state, grant, request, out)
     }
 
@@ -219,11 +245,17 @@ impl ProxyHttp for Gateway {
         cx: &mut RequestCx,
     ) -> Result<()> {
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
+        let is_first = cx.body_seen == 0;
         cx.body_seen += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         if cx.body_seen > grant.target.body {
             let detail = format!("more than {} bytes", grant.target.body);
             cx.stage = Stage::Refused(Refusal::new(Reason::BodyTooLarge, detail));
             return Err(Error::explain(ErrorType::HTTPStatus(413), "body too large"));
+        }
+        if let (Some(new), Some(piece)) = (&grant.new_body, body.as_mut()) {
+            // The whole new body goes in place of the first piece, and nothing in place of others.
+            let is_first = is_first && !piece.is_empty();
+            *piece = if is_first { new.clone() } else { Bytes::new() };
         }
         // cloudflare/pingora#935: an empty last piece is written as a second end of the chunked
         // body, and the next request on that connection belongs to somebody else.

@@ -1,11 +1,15 @@
 //! The organisation: Core's tenant, a UUID.
 
+pub mod body;
 pub mod place;
+pub mod query;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::refusal::{Reason, Refusal};
 
 /// An organisation's id, read as Core reads it: with the `uuid` crate, which takes the
 /// hyphenated, simple, braced and URN spellings in either case. Equal ids are equal values
@@ -33,6 +37,14 @@ impl fmt::Display for Organisation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
     }
+}
+
+fn parse(text: &str) -> Result<Organisation, Refusal> {
+    Organisation::parse(text).ok_or_else(|| invalid("not a UUID"))
+}
+
+fn invalid(detail: &'static str) -> Refusal {
+    Refusal::new(Reason::OrganisationInvalid, detail)
 }
 
 #[cfg(test)]

@@ -5,15 +5,17 @@
 //! nothing gets a credential for the upstream without one. Everything that is not allowed
 //! outright is refused.
 
+pub mod condition;
 pub mod drift;
 pub mod import;
 pub mod routes_file;
 
 use std::sync::Arc;
 
+use self::condition::{Asked, Condition};
 use crate::{
     identity::{Identity, Proof},
-    organisation::Organisation,
+    organisation::{Organisation, query},
     permission::{PermissionSet, Requirement},
     refusal::{Reason, Refusal},
     roles::RoleMap,
@@ -33,6 +35,27 @@ pub struct Policy {
     /// Whether the upstream takes an app token, which is always one of an organisation in which
     /// the caller has a role.
     pub app_token: bool,
+    /// What has to be true besides.
+    pub condition: Option<Condition>,
+    /// Whether the request may reach beyond its organisation ([`query::crosses`]).
+    pub cross_organisation: bool,
+    /// Whether a refusal counts, rather than only being recorded. Authentication always counts.
+    pub enforce: bool,
+}
+
+/// What a decision looks at besides the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The organisation that the request names.
+    pub named: Option<Organisation>,
+    /// Whether it has to be the one that the caller brings.
+    pub own: bool,
+    /// Whether the organisation is written into it, so that there has to be one.
+    pub injected: bool,
+    /// Whether a redirect to the login would reach a person.
+    pub navigation: bool,
+    /// What conditions see.
+    pub asked: Asked<'a>,
 }
 
 /// Credentials that count on a route.
@@ -83,6 +106,8 @@ pub enum Decision {
     Forward(Permit),
     /// A navigation without a session: the caller has to log in first.
     Login,
+    /// It may not, and goes on all the same, for the route is on trial.
+    Trial(Permit, Refusal),
     /// It may not.
     Refuse(Refusal),
 }
@@ -94,6 +119,7 @@ pub struct Permit {
     organisation: Option<Organisation>,
     permissions: PermissionSet,
     requirement: Requirement,
+    trial: bool,
 }
 
 impl Permit {
@@ -121,33 +147,59 @@ impl Permit {
     /// # Errors
     /// `permission_missing` when the token does not carry what the route demands.
     pub fn settle(&self, issued: &PermissionSet) -> Result<(), Refusal> {
-        if self.requirement.met_by(issued) { Ok(()) } else { Err(missing(&self.requirement)) }
+        match self.unmet(issued) {
+            Some(refusal) if !self.trial => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the issued token lacks, whether or not that is enforced.
+    #[must_use]
+    pub fn unmet(&self, issued: &PermissionSet) -> Option<Refusal> {
+        (!self.requirement.met_by(issued)).then(|| missing(&self.requirement))
+    }
+
+    /// For a route on trial whose policy refused: what the caller holds, and nothing more.
+    fn trial(
+        identity: &Arc<Identity>,
+        organisation: Option<Organisation>,
+        rights: Rights<'_>,
+    ) -> Self {
+        let permissions = match (&identity.permissions, rights) {
+            (Some(held), _) => held.clone(),
+            (None, Rights::Issued) => PermissionSet::default(),
+            (None, Rights::Roles { map, .. }) => organisation
+                .and_then(|here| map.permissions(&identity.roles, here))
+                .map_or_else(PermissionSet::default, |held| (*held).clone()),
+        };
+        let identity = Some(Arc::clone(identity));
+        let requirement = Requirement::Nothing;
+        Self { identity, organisation, permissions, requirement, trial: true }
     }
 }
 
 impl Policy {
-    /// Decides. `named` is the organisation that the request itself names; `navigation` says
-    /// whether a redirect to the login would reach a person.
+    /// Decides.
     #[must_use]
     pub fn decide(
         &self,
         who: &Authentication,
-        named: Option<Organisation>,
+        request: &Request<'_>,
         rights: Rights<'_>,
-        navigation: bool,
     ) -> Decision {
         if self.public {
             return Decision::Forward(Permit {
                 identity: None,
-                organisation: named,
+                organisation: request.named,
                 permissions: PermissionSet::default(),
                 requirement: Requirement::Nothing,
+                trial: false,
             });
         }
         let identity = match who {
             Authentication::Authenticated(identity) => identity,
             Authentication::NotPresented | Authentication::Failed { session: true, .. }
-                if navigation && self.accepts.session =>
+                if request.navigation && self.accepts.session =>
             {
                 return Decision::Login;
             }
@@ -159,30 +211,79 @@ impl Policy {
             }
             Authentication::Failed { refusal, .. } => return Decision::Refuse(refusal.clone()),
         };
-        self.judge(identity, named, rights).map_or_else(Decision::Refuse, Decision::Forward)
+        match self.judge(identity, request, rights) {
+            Ok(permit) => Decision::Forward(permit),
+            Err(refusal) => self.on_trial(who, refusal, rights),
+        }
+    }
+
+    /// What becomes of a refusal of an authenticated caller: on trial the request goes on, in
+    /// the caller's own organisation and with what they hold there.
+    #[must_use]
+    pub fn on_trial(&self, who: &Authentication, refusal: Refusal, rights: Rights<'_>) -> Decision {
+        match who {
+            Authentication::Authenticated(identity)
+                if !self.enforce && matches!(refusal.reason.status(), 400 | 403) =>
+            {
+                let organisation = self.organisation(identity, None, rights).unwrap_or_default();
+                Decision::Trial(Permit::trial(identity, organisation, rights), refusal)
+            }
+            _ => Decision::Refuse(refusal),
+        }
     }
 
     fn judge(
         &self,
         identity: &Arc<Identity>,
-        named: Option<Organisation>,
+        request: &Request<'_>,
         rights: Rights<'_>,
     ) -> Result<Permit, Refusal> {
-        let organisation = self.organisation(identity, named, rights)?;
+        let organisation = self.organisation(identity, request.named, rights)?;
+        if let (true, Some(own), Some(named)) = (request.own, identity.organisation, request.named)
+            && own != named
+        {
+            let detail = format!("{named} is not the one that the caller brings");
+            return Err(Refusal::new(Reason::OrganisationMismatch, detail));
+        }
+        if !self.cross_organisation && query::crosses(request.asked.query) {
+            let detail = "the query asks for every organisation's things";
+            return Err(Refusal::new(Reason::OrganisationMismatch, detail));
+        }
+        if request.injected && organisation.is_none() {
+            let detail = "there is no organisation to write into the request";
+            return Err(Refusal::new(Reason::OrganisationMissing, detail));
+        }
         let in_role = |role: &Arc<str>| identity.roles.contains(role);
         if !self.roles.is_empty() && !self.roles.iter().any(in_role) {
             return Err(Refusal::new(Reason::RoleMissing, "none of the route's roles"));
         }
-        let permit = |permissions| Permit {
+        let permissions = self.permissions(identity, organisation, rights)?;
+        if let Some(condition) = &self.condition {
+            let failed = |why| Refusal::new(Reason::ConditionFailed, why);
+            if !condition.holds(identity, organisation, &request.asked).map_err(failed)? {
+                return Err(failed("the condition is false"));
+            }
+        }
+        Ok(Permit {
             identity: Some(Arc::clone(identity)),
             organisation,
             permissions,
             requirement: self.permissions.clone(),
-        };
+            trial: !self.enforce,
+        })
+    }
+
+    /// What a token shall carry.
+    fn permissions(
+        &self,
+        identity: &Identity,
+        organisation: Option<Organisation>,
+        rights: Rights<'_>,
+    ) -> Result<PermissionSet, Refusal> {
         let (held, carry_all) = match (&identity.permissions, rights) {
             (Some(held), _) => (held.clone(), true),
             // The issued token will tell; see `Permit::settle`.
-            (None, Rights::Issued) => return Ok(permit(self.permissions.named())),
+            (None, Rights::Issued) => return Ok(self.permissions.named()),
             (None, Rights::Roles { map, carry_all }) => {
                 let held = organisation.and_then(|here| map.permissions(&identity.roles, here));
                 (held.map_or_else(PermissionSet::default, |held| (*held).clone()), carry_all)
@@ -191,8 +292,7 @@ impl Policy {
         if !self.permissions.met_by(&held) {
             return Err(missing(&self.permissions));
         }
-        let carried = if carry_all { held } else { held.intersection(&self.permissions.named()) };
-        Ok(permit(carried))
+        Ok(if carry_all { held } else { held.intersection(&self.permissions.named()) })
     }
 
     /// The one organisation that the request is about: what it names, else the session's, else

@@ -7,8 +7,8 @@ use crate::{
     admission::Target,
     config::{self, Accept, Access, Config},
     credential::Demand,
-    organisation::place::Place,
-    policy::{Accepts, Policy},
+    organisation::place::{Named, Place},
+    policy::{Accepts, Policy, condition::Condition},
     route::{Methods, Pattern, RouteTable},
     upstream::Upstream,
 };
@@ -19,7 +19,7 @@ pub(super) fn assemble(
     defects: &mut Defects,
 ) -> Option<RouteTable<Target>> {
     let mut routes = Vec::with_capacity(config.routes.len());
-    for route in &config.routes {
+    for (at, route) in config.routes.iter().enumerate() {
         // A route whose upstream has a defect is not a defect of its own.
         let Some(upstream) = upstreams.get(&route.upstream) else { continue };
         let pattern = Pattern {
@@ -27,7 +27,16 @@ pub(super) fn assemble(
             hosts: route.hosts.iter().map(|host| host.as_str().into()).collect(),
             methods: Methods::new(route.methods.iter().map(|method| method.as_str())),
         };
-        routes.push((pattern, target(config, route, upstream)));
+        // Its faults were found by the configuration's own checks, with their positions.
+        let condition = match route.condition.as_deref().map(Condition::compile) {
+            None => None,
+            Some(Ok(condition)) => Some(condition),
+            Some(Err(why)) => {
+                defects.add(format!("routes[{at}].condition"), why);
+                continue;
+            }
+        };
+        routes.push((pattern, target(config, route, upstream, condition)));
     }
     RouteTable::new(routes)
         .map_err(|error| {
@@ -37,7 +46,13 @@ pub(super) fn assemble(
         .ok()
 }
 
-fn target(config: &Config, route: &config::Route, upstream: &Arc<Upstream>) -> Target {
+fn target(
+    config: &Config,
+    route: &config::Route,
+    upstream: &Arc<Upstream>,
+    condition: Option<Condition>,
+) -> Target {
+    let enforced = config.upstreams.get(&route.upstream).is_none_or(|upstream| upstream.enforce);
     let takes = |kind| route.accept.contains(&kind);
     Target {
         label: route.path.as_str().into(),
@@ -51,6 +66,9 @@ fn target(config: &Config, route: &config::Route, upstream: &Arc<Upstream>) -> T
             permissions: route.permissions.clone(),
             roles: route.roles.iter().map(|role| role.as_str().into()).collect(),
             app_token: matches!(upstream.demand(), Demand::AppToken(_)),
+            condition,
+            cross_organisation: route.cross_organisation,
+            enforce: config.enforce && enforced && route.enforce,
         },
         places: route.organisation.places.iter().filter_map(place).collect(),
         upstream: Arc::clone(upstream),
@@ -60,12 +78,17 @@ fn target(config: &Config, route: &config::Route, upstream: &Arc<Upstream>) -> T
     }
 }
 
-/// The session's and the token's own organisation are what counts where nothing else is named.
-fn place(place: &config::Place) -> Option<Place> {
-    match place {
-        config::Place::Query(name) => Some(Place::Query(name.as_str().into())),
-        config::Place::Path(name) => Some(Place::Path(name.as_str().into())),
-        config::Place::Header(name) => Some(Place::Header(name.as_str().into())),
-        _ => None,
-    }
+/// A look-up is refused where the configuration is read.
+fn place(place: &config::OrganisationPlace) -> Option<Named> {
+    let inject = place.inject;
+    let place = match &place.place {
+        config::Place::Query(name) => Place::Query(name.as_str().into()),
+        config::Place::Path(name) => Place::Path(name.as_str().into()),
+        config::Place::Header(name) => Place::Header(name.as_str().into()),
+        config::Place::Body(pointer) => Place::Body(pointer.as_str().into()),
+        config::Place::Session => Place::Session,
+        config::Place::Token => Place::Token,
+        config::Place::Lookup { .. } => return None,
+    };
+    Some(Named { place, inject })
 }

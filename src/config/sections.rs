@@ -33,6 +33,8 @@ section! {
         trusted_proxies: Vec<IpNet> = "[]",
         /// Bounds on what a request may cost.
         limits: Limits = "{}",
+        /// false: every route only records what would have been refused, once it knows who asks.
+        enforce: bool = "true",
         /// The OIDC provider.
         iam: Option<Iam> = "null",
         /// Browser sessions.
@@ -414,6 +416,8 @@ section! {
         timeouts: Timeouts = "{}",
         /// Further tries, where it is safe.
         retries: usize = "1",
+        /// false: every route to it only records what would have been refused.
+        enforce: bool = "true",
     }
 }
 
@@ -513,6 +517,8 @@ section! {
         roles: Vec<String> = "[]",
         /// Where the request names its organisation.
         organisation: OrganisationPlaces = "[]",
+        /// Whether a query may reach beyond the organisation (`showSystemHistory=true`).
+        cross_organisation: bool = "false",
         /// In whose name the upstream is called.
         act_as: ActAs = "caller",
         /// CEL over claims, request and organisation; must be true.

@@ -17,7 +17,7 @@ pub(crate) use self::{
 };
 pub use self::{
     hosts::{HostName, Origin, ServerAddress},
-    organisation::{OrganisationPlaces, Place},
+    organisation::{OrganisationPlace, OrganisationPlaces, Place},
     pattern::PathPattern,
     secret::Secret,
 };

@@ -88,6 +88,24 @@ pub(super) fn declared_body(head: &RequestHeader, bound: u64) -> Result<(), Refu
     }
 }
 
+/// Reads a whole body that the decision looks into; Pingora sends it on from its own copy.
+/// `None` when there is none.
+///
+/// # Errors
+/// `body_too_large` beyond `bound` bytes, or when it does not fit into Pingora's copy;
+/// `request_timeout`; `malformed_request` when the client breaks off.
+pub(super) async fn replayable_body(
+    session: &mut Session,
+    bound: usize,
+) -> Result<Option<Bytes>, Refusal> {
+    session.as_mut().enable_retry_buffering();
+    let body = small_body(session, bound).await?;
+    if session.as_ref().retry_buffer_truncated() {
+        return Err(Refusal::new(Reason::BodyTooLarge, "more than can be kept for the upstream"));
+    }
+    Ok((!body.is_empty()).then_some(body))
+}
+
 /// Answers with a refusal, and notes it.
 pub(super) async fn refuse(
     session: &mut Session,

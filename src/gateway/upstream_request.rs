@@ -16,7 +16,8 @@ use crate::{
     },
 };
 
-/// Makes the head that the upstream sees. The request target is left as it was decided on.
+/// Makes the head that the upstream sees. The request target is the one that was decided on:
+/// as it came, or with the organisation that it left out.
 pub(super) fn finish(
     state: &State,
     grant: &Grant,
@@ -28,6 +29,13 @@ pub(super) fn finish(
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
         out.remove_header(&name);
+    }
+    if let Some(target) = &grant.new_target {
+        out.set_raw_path(target.as_bytes())?;
+    }
+    if let Some(body) = &grant.new_body {
+        out.remove_header(&header::TRANSFER_ENCODING);
+        out.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     cookies(state, out)?;
     if !matches!(grant.credential, Credential::Passed) {

@@ -4,10 +4,9 @@
 //! stands there twice, a value that is no UUID, two places that disagree.
 
 use http::HeaderMap;
-use url::form_urlencoded;
 
-use super::Organisation;
-use crate::refusal::{Reason, Refusal};
+use super::{Organisation, body, invalid, parse, query};
+use crate::refusal::Refusal;
 
 /// One place in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +17,41 @@ pub enum Place {
     Path(Box<str>),
     /// A header.
     Header(Box<str>),
+    /// A JSON pointer into the body.
+    Body(Box<str>),
+    /// The session's active organisation; its holder's only one where none is chosen.
+    Session,
+    /// The token's own organisation.
+    Token,
+}
+
+/// A place, and whether the organisation is written there where the request leaves it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The place; query or body when `inject` is set.
+    pub place: Place,
+    /// Whether to write it.
+    pub inject: bool,
+}
+
+/// The parts of a request in which an organisation can stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Without its question mark.
+    pub query: Option<&'a str>,
+    /// Every header line.
+    pub headers: &'a HeaderMap,
+    /// The whole body; `None` when there is none.
+    pub body: Option<&'a [u8]>,
+}
+
+/// What a request becomes by having its organisation written into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The new query.
+    pub query: Option<String>,
+    /// The new body.
+    pub body: Option<Vec<u8>>,
 }
 
 /// The organisation that a request names in these places; `None` when it names none.
@@ -25,17 +59,24 @@ pub enum Place {
 /// # Errors
 /// `organisation_invalid` when what stands there cannot be read, or two places disagree.
 pub fn read<'a>(
-    places: &[Place],
-    query: Option<&str>,
-    headers: &HeaderMap,
+    places: &[Named],
+    parts: Parts<'_>,
     parameter: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<Organisation>, Refusal> {
+    if parts.body.is_some() && places.iter().any(Named::is_in_body) {
+        body::is_json(parts.headers)?;
+    }
     let mut named = None;
-    for place in places {
+    for Named { place, .. } in places {
         let here = match place {
-            Place::Query(name) => in_query(name, query)?,
+            Place::Query(name) => query::read(name, parts.query)?,
             Place::Path(name) => parameter(name).map(parse).transpose()?,
-            Place::Header(name) => in_header(name, headers)?,
+            Place::Header(name) => in_header(name, parts.headers)?,
+            Place::Body(pointer) => {
+                parts.body.map(|body| body::read(body, pointer)).transpose()?.flatten()
+            }
+            // What the caller brings is the policy's to compare.
+            Place::Session | Place::Token => None,
         };
         if let (Some(before), Some(here)) = (named, here)
             && before != here
@@ -47,13 +88,42 @@ pub fn read<'a>(
     Ok(named)
 }
 
-fn in_query(name: &str, query: Option<&str>) -> Result<Option<Organisation>, Refusal> {
-    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let mut values = pairs.filter(|(key, _)| key == name).map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => parse(&value).map(Some),
-        (Some(_), Some(_)) => Err(invalid("the query parameter stands there twice")),
+/// Writes the decided organisation where these places say so and the request leaves it out, so
+/// that Core cannot fall back to another.
+///
+/// # Errors
+/// `organisation_missing` when a body has no object for it.
+pub fn write(
+    places: &[Named],
+    parts: Parts<'_>,
+    organisation: Organisation,
+) -> Result<Rewritten, Refusal> {
+    let mut new = Rewritten::default();
+    for Named { place, .. } in places.iter().filter(|named| named.inject) {
+        match (place, parts.body) {
+            (Place::Query(name), _) => {
+                let query = new.query.as_deref().or(parts.query);
+                if query::read(name, query)?.is_none() {
+                    new.query = Some(query::with(name, organisation, query));
+                }
+            }
+            (Place::Body(pointer), Some(sent)) => {
+                let sent = new.body.as_deref().unwrap_or(sent);
+                if let Some(written) = body::with(sent, pointer, organisation)? {
+                    new.body = Some(written);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(new)
+}
+
+impl Named {
+    /// Whether the body has to be read to know.
+    #[must_use]
+    pub const fn is_in_body(&self) -> bool {
+        matches!(self.place, Place::Body(_))
     }
 }
 
@@ -68,67 +138,5 @@ fn in_header(name: &str, headers: &HeaderMap) -> Result<Option<Organisation>, Re
     }
 }
 
-fn parse(text: &str) -> Result<Organisation, Refusal> {
-    Organisation::parse(text).ok_or_else(|| invalid("not a UUID"))
-}
-
-fn invalid(detail: &'static str) -> Refusal {
-    Refusal::new(Reason::OrganisationInvalid, detail)
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const A: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
-    const B: &str = "7b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
-
-    fn in_query(query: &str) -> Result<Option<Organisation>, Reason> {
-        let places = [Place::Query("organisationId".into())];
-        read(&places, Some(query), &HeaderMap::new(), |_| None).map_err(|refusal| refusal.reason)
-    }
-
-    #[test]
-    fn a_query_parameter() {
-        assert_eq!(in_query(&format!("page=0&organisationId={A}")), Ok(Organisation::parse(A)));
-        assert_eq!(in_query(&format!("organis%61tionId={A}")), Ok(Organisation::parse(A)));
-        assert_eq!(
-            in_query(&format!("organisationId={}", A.to_uppercase())),
-            Ok(Organisation::parse(A))
-        );
-        assert_eq!(in_query("page=0"), Ok(None));
-        for wrong in [
-            "organisationId=".to_owned(),
-            "organisationId".to_owned(),
-            format!("organisationId={A}&organisationId={B}"),
-            format!("organisationId={A}&organisationId={A}"),
-            format!("organisationId={A}+"),
-            format!("organisationId={A},{B}"),
-        ] {
-            assert_eq!(in_query(&wrong), Err(Reason::OrganisationInvalid), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn places_have_to_agree() {
-        let places =
-            [Place::Query("o".into()), Place::Path("id".into()), Place::Header("x-o".into())];
-        let mut headers = HeaderMap::new();
-        headers.insert("x-o", A.parse().unwrap());
-        let query = format!("o={A}");
-        let named = read(&places, Some(&query), &headers, |_| Some(A));
-        assert_eq!(named.unwrap(), Organisation::parse(A));
-        assert!(read(&places, Some(&query), &headers, |_| Some(B)).is_err());
-        headers.append("x-o", A.parse().unwrap());
-        assert!(read(&places, None, &headers, |_| None).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_query_is_read_or_refused(query in "[ -~]{0,80}") {
-            let _ = in_query(&query);
-        }
-    }
-}
+mod tests;

@@ -83,16 +83,35 @@ fn route(permissions: &[&str]) -> Policy {
         },
         roles: vec![],
         app_token: true,
+        condition: None,
+        cross_organisation: false,
+        enforce: true,
     }
+}
+
+/// A plain request that names this organisation, handed to `act`.
+fn with_request<T>(named: Option<&str>, act: impl FnOnce(&Request<'_>) -> T) -> T {
+    let headers = http::HeaderMap::new();
+    let asked = Asked {
+        method: "GET",
+        path: "/api/x",
+        host: "desk.example.com",
+        query: None,
+        headers: &headers,
+        client: None,
+    };
+    let named = named.map(organisation);
+    act(&Request { named, own: false, injected: false, navigation: false, asked })
 }
 
 fn decide(policy: &Policy, who: Identity, named: Option<&str>) -> Result<Permit, Reason> {
     let map = map();
     let rights = Rights::Roles { map: &map, carry_all: false };
     let who = Authentication::Authenticated(Arc::new(who));
-    match policy.decide(&who, named.map(organisation), rights, false) {
+    match with_request(named, |request| policy.decide(&who, request, rights)) {
         Decision::Forward(permit) => Ok(permit),
         Decision::Refuse(refusal) => Err(refusal.reason),
+        Decision::Trial(..) => panic!("the route is not on trial"),
         Decision::Login => panic!("an authenticated caller is never sent to the login"),
     }
 }
@@ -152,7 +171,9 @@ fn a_minted_token_carries_no_more_than_the_route_needs() {
     let map = map();
     let rights = Rights::Roles { map: &map, carry_all: true };
     let who = Authentication::Authenticated(Arc::new(admin()));
-    let Decision::Forward(permit) = list.decide(&who, Some(organisation(A)), rights, false) else {
+    let Decision::Forward(permit) =
+        with_request(Some(A), |request| list.decide(&who, request, rights))
+    else {
         panic!("allowed")
     };
     assert_eq!(*permit.permissions(), set(&["CREDENTIAL_ISSUE", "CREDENTIAL_LIST"]));
@@ -176,13 +197,15 @@ fn three_answers_of_authentication() {
         refusal: Refusal::new(Reason::CredentialInvalid, ""),
         session,
     };
-    let decide = |policy: &Policy, who: &Authentication, navigation| match policy
-        .decide(who, None, rights, navigation)
-    {
-        Decision::Forward(_) => "forward".to_owned(),
-        Decision::Login => "login".to_owned(),
-        Decision::Refuse(refusal) => refusal.reason.to_string(),
-    };
+    let decide =
+        |policy: &Policy, who: &Authentication, navigation| match with_request(None, |request| {
+            policy.decide(who, &Request { navigation, ..*request }, rights)
+        }) {
+            Decision::Forward(_) => "forward".to_owned(),
+            Decision::Trial(..) => "trial".to_owned(),
+            Decision::Login => "login".to_owned(),
+            Decision::Refuse(refusal) => refusal.reason.to_string(),
+        };
     assert_eq!(decide(&policy, &Authentication::NotPresented, true), "login");
     assert_eq!(decide(&policy, &Authentication::NotPresented, false), "credential_missing");
     assert_eq!(decide(&policy, &failed(true), true), "login");
@@ -199,10 +222,82 @@ fn three_answers_of_authentication() {
 fn what_the_issued_token_lacks_is_refused_at_the_end() {
     let who = Authentication::Authenticated(Arc::new(caller(Proof::IamToken, "x")));
     let policy = route(&["CREDENTIAL_LIST"]);
-    let Decision::Forward(permit) = policy.decide(&who, None, Rights::Issued, false) else {
+    let Decision::Forward(permit) =
+        with_request(None, |request| policy.decide(&who, request, Rights::Issued))
+    else {
         panic!("left to the token service")
     };
     assert!(permit.settle(&set(&["CREDENTIAL_LIST", "KEY_LIST"])).is_ok());
     let refusal = permit.settle(&set(&["KEY_LIST"])).unwrap_err();
     assert_eq!(refusal.reason, Reason::PermissionMissing);
+}
+
+#[test]
+fn the_request_itself_can_be_refused() {
+    let map = map();
+    let rights = Rights::Roles { map: &map, carry_all: false };
+    let admin = Identity { organisation: Some(organisation(A)), ..caller(Proof::Session, "admin") };
+    let who = |identity: &Identity| Authentication::Authenticated(Arc::new(identity.clone()));
+    let ask = |policy: &Policy, who: &Authentication, request: &Request<'_>| match policy
+        .decide(who, request, rights)
+    {
+        Decision::Refuse(refusal) => Some(refusal.reason),
+        _ => None,
+    };
+    let policy = route(&[]);
+    with_request(Some(B), |request| {
+        assert_eq!(ask(&policy, &who(&admin), request), None);
+        let own = Request { own: true, ..*request };
+        assert_eq!(ask(&policy, &who(&admin), &own), Some(Reason::OrganisationMismatch));
+    });
+    with_request(None, |request| {
+        let two = caller(Proof::IamToken, "admin");
+        let injected = Request { injected: true, ..*request };
+        assert_eq!(ask(&policy, &who(&two), request), None);
+        assert_eq!(ask(&policy, &who(&two), &injected), Some(Reason::OrganisationMissing));
+        let across = Asked { query: Some("showSystemHistory=true"), ..request.asked };
+        let across = Request { asked: across, ..*request };
+        assert_eq!(ask(&policy, &who(&admin), &across), Some(Reason::OrganisationMismatch));
+        let allowed = Policy { cross_organisation: true, ..policy.clone() };
+        assert_eq!(ask(&allowed, &who(&admin), &across), None);
+        let conditional = |source: &str| Policy {
+            condition: Some(Condition::compile(source).unwrap()),
+            ..policy.clone()
+        };
+        assert_eq!(ask(&conditional("subject == 'alice'"), &who(&admin), request), None);
+        for fails in ["subject == 'bob'", "claims.missing == 1", "subject"] {
+            let refused = ask(&conditional(fails), &who(&admin), request);
+            assert_eq!(refused, Some(Reason::ConditionFailed), "{fails}");
+        }
+    });
+}
+
+#[test]
+fn on_trial_a_refusal_is_noted_and_gives_no_more_than_is_held() {
+    let map = map();
+    let rights = Rights::Roles { map: &map, carry_all: false };
+    let policy = Policy { enforce: false, ..route(&["CREDENTIAL_ISSUE"]) };
+    let who = Authentication::Authenticated(Arc::new(caller(Proof::IamToken, "reader")));
+    for (named, reason) in
+        [(None, Reason::PermissionMissing), (Some(B), Reason::OrganisationMismatch)]
+    {
+        let decision = with_request(named, |request| policy.decide(&who, request, rights));
+        let Decision::Trial(permit, refusal) = decision else { panic!("{decision:?}") };
+        assert_eq!(refusal.reason, reason);
+        assert_eq!(permit.organisation(), Some(organisation(A)));
+        assert_eq!(*permit.permissions(), set(&["CREDENTIAL_LIST"]));
+    }
+    let failed = Authentication::Failed {
+        refusal: Refusal::new(Reason::CredentialInvalid, ""),
+        session: false,
+    };
+    for nobody in [failed, Authentication::NotPresented] {
+        let decision = with_request(None, |request| policy.decide(&nobody, request, rights));
+        assert!(matches!(decision, Decision::Refuse(refusal) if refusal.reason.status() == 401));
+    }
+    // Where the token service says what is held, its word is noted and not enforced either.
+    let decision = with_request(None, |request| policy.decide(&who, request, Rights::Issued));
+    let Decision::Forward(permit) = decision else { panic!("{decision:?}") };
+    assert!(permit.settle(&set(&[])).is_ok());
+    assert_eq!(permit.unmet(&set(&[])).unwrap().reason, Reason::PermissionMissing);
 }

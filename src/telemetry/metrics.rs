@@ -17,6 +17,7 @@ pub struct Metrics {
     no_route: RouteMetrics,
     decisions: Vec<IntCounter>,
     refusals: Vec<IntCounter>,
+    trial_refusals: IntCounterVec,
     in_flight: IntGauge,
     exchanges: IntCounterVec,
     events: IntCounterVec,
@@ -98,6 +99,11 @@ impl Metrics {
                 .iter()
                 .map(|reason| refusals.get_metric_with_label_values(&[reason.word()]))
                 .collect::<Result<_, _>>()?,
+            trial_refusals: counters(
+                "portcullis_trial_refusals_total",
+                "Requests let pass that would have been refused, by reason.",
+                &["reason"],
+            )?,
             in_flight,
             exchanges: counters(
                 "portcullis_app_tokens_total",
@@ -148,6 +154,9 @@ impl Metrics {
         let reason = Reason::ALL.iter().position(|reason| Some(*reason) == facts.reason);
         if let Some(counter) = reason.and_then(|at| self.refusals.get(at)) {
             counter.inc();
+        }
+        if let Some(reason) = facts.would_refuse {
+            self.trial_refusals.with_label_values(&[reason.word()]).inc();
         }
         if let Some(event) = facts.event {
             self.events.with_label_values(&[event]).inc();

@@ -75,6 +75,8 @@ pub struct Facts {
     pub reason: Option<Reason>,
     /// More on that, for operators.
     pub detail: Option<Cow<'static, str>>,
+    /// What would have refused it, on a route that is on trial.
+    pub would_refuse: Option<Reason>,
     /// What happened at one of our own endpoints.
     pub event: Option<&'static str>,
     /// The response's status; 0 when none was sent.
@@ -90,6 +92,14 @@ impl Facts {
         self.issuer = Some(Arc::clone(&identity.issuer));
         self.subject = Some(Arc::clone(&identity.subject));
         self.actor.clone_from(&identity.actor);
+    }
+
+    /// Notes a refusal that was not enforced; the first one counts.
+    pub fn would_refuse(&mut self, refusal: &Refusal) {
+        if self.would_refuse.is_none() {
+            self.would_refuse = Some(refusal.reason);
+            self.detail = Some(refusal.detail.clone());
+        }
     }
 }
 
@@ -184,6 +194,7 @@ impl Record {
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
             reason: facts.reason.map(Reason::word),
+            would_refuse: facts.would_refuse.map(Reason::word),
             detail: facts.detail.as_deref(),
             event: facts.event,
             status: facts.status,
@@ -226,6 +237,8 @@ struct Line<'a> {
     credential: Option<&'static str>,
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'static str>,
@@ -249,6 +262,7 @@ impl Line<'_> {
         let named = [
             ("decision", self.decision),
             ("reason", self.reason),
+            ("would_refuse", self.would_refuse),
             ("event", self.event),
             ("route", self.route),
             ("upstream", self.upstream),

@@ -10,6 +10,7 @@ mod bearer;
 mod command_line;
 mod exchange;
 mod login;
+mod organisations;
 mod policy_files;
 mod provider_down;
 mod spellings;

@@ -21,6 +21,9 @@ pub(crate) use self::{
 /// The organisation in which everybody acts.
 pub(crate) const ACME: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
 
+/// Another one, in which only the role `both` counts.
+pub(crate) const OTHER: &str = "7b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
+
 /// A listener on a free port of loopback, and its address.
 pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,12 +4,13 @@ use super::{Draft, Notes, path};
 use crate::{
     config::{
         key_path::KeyPath,
-        sections::{Accept, Access, OrganisationKey, Route, UpstreamAuth},
+        sections::{Accept, Access, Method, OrganisationKey, Route, UpstreamAuth},
         suggest::{hint, quoted},
-        types::Place,
+        types::{OrganisationPlace, Place},
         yaml::Node,
     },
     permission::{Permission, Requirement},
+    policy::condition::Condition,
 };
 
 pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
@@ -114,19 +115,9 @@ fn route(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>
         let message = format!("unknown upstream {name}{}", hint(&route.upstream, known));
         notes.fault(&here.key("upstream"), message);
     }
-    for (at, place) in route.organisation.places.iter().enumerate() {
-        let Place::Path(name) = place else { continue };
-        if !route.path.parameters().any(|parameter| parameter == name) {
-            let list =
-                notes.root.at(&here.key("organisation")).is_some_and(|n| !n.elements().is_empty());
-            let here = here.key("organisation");
-            let here = if list { here.index(at) } else { here };
-            let known = hint(name, route.path.parameters());
-            notes.fault(
-                &here.key("path"),
-                format!("the path has no parameter {}{known}", quoted(name)),
-            );
-        }
+    places(route, here, notes);
+    if let Some(Err(wrong)) = route.condition.as_deref().map(Condition::compile) {
+        notes.fault(&here.key("condition"), wrong);
     }
     for (key, span) in [("read", route.timeouts.read), ("write", route.timeouts.write)] {
         notes.above_zero(
@@ -140,6 +131,32 @@ fn route(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>
     }
 }
 
+/// Places that the route's requests do not have.
+fn places(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    let here = here.key("organisation");
+    let list = notes.root.at(&here).is_some_and(|node| !node.elements().is_empty());
+    for (at, OrganisationPlace { place, .. }) in route.organisation.places.iter().enumerate() {
+        let here = if list { here.index(at) } else { here.clone() };
+        match place {
+            Place::Path(name) if !route.path.parameters().any(|known| known == name) => {
+                let known = hint(name, route.path.parameters());
+                let message = format!("the path has no parameter {}{known}", quoted(name));
+                notes.fault(&here.key("path"), message);
+            }
+            Place::Body(_) => {
+                let bodiless = |method: &&Method| {
+                    matches!(method, Method::Get | Method::Head | Method::Options)
+                };
+                if let Some(method) = route.methods.iter().find(bodiless) {
+                    let message = format!("a {} request has no body to look into", method.as_str());
+                    notes.fault(&here.key("body"), message);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Nobody is asked for a credential, so nothing about one can be demanded.
 fn public(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
     let accept = notes.root.at(&here.key("accept")).is_some();
@@ -148,6 +165,7 @@ fn public(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
         ("roles", !route.roles.is_empty()),
         ("organisation", !route.organisation.places.is_empty()),
         ("condition", route.condition.is_some()),
+        ("cross_organisation", route.cross_organisation),
         ("accept", accept),
     ] {
         if demanded {

@@ -14,8 +14,15 @@ use crate::organisation::Organisation;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrganisationPlaces {
     /// The places; none: the route asks for no organisation.
-    pub places: Vec<Place>,
-    /// Whether the gateway writes it into query or body where the request leaves it out.
+    pub places: Vec<OrganisationPlace>,
+}
+
+/// A place, and what happens where the request leaves it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrganisationPlace {
+    /// The place.
+    pub place: Place,
+    /// Whether the gateway writes the organisation there: query and body only.
     pub inject: bool,
 }
 
@@ -54,7 +61,7 @@ section! {
         header: Option<String> = "null",
         /// JSON pointer into the body.
         body: Option<String> = "null",
-        /// Set it in query or body when the request leaves it out.
+        /// Set it in the query or the body when the request leaves it out.
         inject: bool = "false",
         /// A resource of Core that knows.
         lookup: Option<LookupKeys> = "null",
@@ -86,8 +93,7 @@ pub(crate) fn is_token(text: &str) -> bool {
 impl Read for OrganisationPlaces {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         if !matches!(node.value, Value::Sequence(_)) {
-            let (place, inject) = place(node, cx)?;
-            return Some(Self { places: vec![place], inject });
+            return Some(Self { places: vec![place(node, cx)?] });
         }
         let elements = node.elements();
         let read: Vec<_> = elements
@@ -95,10 +101,7 @@ impl Read for OrganisationPlaces {
             .enumerate()
             .filter_map(|(at, element)| cx.within(Step::Index(at), |cx| place(element, cx)))
             .collect();
-        (read.len() == elements.len()).then(|| Self {
-            inject: read.iter().any(|(_, inject)| *inject),
-            places: read.into_iter().map(|(place, _)| place).collect(),
-        })
+        (read.len() == elements.len()).then_some(Self { places: read })
     }
 
     fn schema(schemas: &mut Schemas) -> Json {
@@ -109,13 +112,14 @@ impl Read for OrganisationPlaces {
     }
 }
 
-fn place(node: &Node, cx: &mut Reader<'_>) -> Option<(Place, bool)> {
+fn place(node: &Node, cx: &mut Reader<'_>) -> Option<OrganisationPlace> {
     if matches!(node.value, Value::Scalar { .. }) {
-        let place = cx.word(node, &[("session", false), ("token", true)])?;
-        return Some((if place { Place::Token } else { Place::Session }, false));
+        let is_token = cx.word(node, &[("session", false), ("token", true)])?;
+        let place = if is_token { Place::Token } else { Place::Session };
+        return Some(OrganisationPlace { place, inject: false });
     }
     let PlaceKeys { query, path, header, body, inject, lookup } = PlaceKeys::read(node, cx)?;
-    let injectable = body.is_some() || query.is_some();
+    let takes_injection = body.is_some() || query.is_some();
     let mut named = [
         query.map(Place::Query),
         path.map(Place::Path),
@@ -131,7 +135,7 @@ fn place(node: &Node, cx: &mut Reader<'_>) -> Option<(Place, bool)> {
         cx.fault(&node.position, message);
         return None;
     };
-    if inject && !injectable {
+    if inject && !takes_injection {
         cx.fault(&node.position, "inject goes with query and body only");
         return None;
     }
@@ -150,7 +154,7 @@ fn place(node: &Node, cx: &mut Reader<'_>) -> Option<(Place, bool)> {
         cx.fault(&node.position, wrong);
         return None;
     }
-    Some((place, inject))
+    Some(OrganisationPlace { place, inject })
 }
 
 impl Read for Organisation {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use super::{ACME, free_port};
+use super::{ACME, OTHER, free_port};
 
 /// What a test wants of its gateway; the rest is as in [`Settings::yaml`].
 pub(crate) struct Settings {
@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) bff: SocketAddr,
     /// The `sts` section; by default the built-in issuer.
     pub(crate) sts: Option<String>,
+    /// Further routes, as lines of the list.
+    pub(crate) routes: String,
     /// Further sections.
     pub(crate) extra: String,
     /// The port to listen on; by default a free one.
@@ -42,6 +44,7 @@ impl Settings {
             core,
             bff: core,
             sts: None,
+            routes: String::new(),
             extra: String::new(),
             port: None,
             ready: true,
@@ -53,8 +56,14 @@ impl Settings {
         self
     }
 
+    /// One more route, in YAML's flow style.
+    pub(crate) fn route(mut self, route: &str) -> Self {
+        self.routes.push_str(&format!("  - {{ {route}, upstream: core }}\n"));
+        self
+    }
+
     fn yaml(&self, port: u16, admin: u16) -> String {
-        let Self { issuer, core, bff, extra, .. } = self;
+        let Self { issuer, core, bff, extra, routes, .. } = self;
         let own = format!(
             "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
         );
@@ -77,10 +86,11 @@ sts: {{ {sts} }}
 system_roles:
   issuer: [CREDENTIAL_ISSUE, CREDENTIAL_LIST]
   reader: [CREDENTIAL_LIST]
-organisations: {{ {ACME}: {{ name: Acme }} }}
+organisations: {{ {ACME}: {{ name: Acme }}, {OTHER}: {{ name: Other }} }}
 iam_roles:
   admin: {{ {ACME}: [issuer] }}
   reader: {{ {ACME}: [reader] }}
+  both: {{ {ACME}: [issuer], {OTHER}: [issuer] }}
 upstreams:
   core: {{ servers: ['{core}'], auth: {{ mode: STS, audience: one-core }} }}
   bff: {{ servers: ['{bff}'], auth: {{ mode: IAM }} }}
@@ -93,7 +103,7 @@ routes:
   - {{ path: '/api/credential/v1/{{id}}', methods: [GET], permissions: [CREDENTIAL_LIST], upstream: core }}
   - {{ path: /api/desk/v1/me, accept: [session, iam], upstream: bff }}
   - {{ path: '/desk/{{*rest}}', accept: [session], upstream: bff }}
-logs: {{ format: json, level: debug }}
+{routes}logs: {{ format: json, level: debug }}
 {session}
 {extra}
 "
