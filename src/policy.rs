@@ -23,6 +23,7 @@ use crate::{
 
 /// What a route demands of its callers.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent rules, as the file writes them")]
 pub struct Policy {
     /// No credential is asked for, and none is looked at.
     pub public: bool,

@@ -4,6 +4,7 @@ use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 
 /// The variables that an expression uses; the others are not made for it.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each name that a condition may use")]
 pub(super) struct Uses {
     pub(super) claims: bool,
     pub(super) request: bool,
@@ -57,9 +58,10 @@ pub(super) fn check(root: &IdedExpr) -> Result<Uses, String> {
     let mut walk = Walk { uses: Uses::default(), locals: Vec::new(), loops: 0 };
     walk.expression(root, 0, false)?;
     match &root.expr {
-        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => Err(NOT_BOOL.to_owned()),
         Expr::Literal(cel::common::ast::LiteralValue::Boolean(_)) => Ok(walk.uses),
-        Expr::Literal(_) => Err(NOT_BOOL.to_owned()),
+        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Literal(_) => {
+            Err(NOT_BOOL.to_owned())
+        }
         Expr::Call(call) if NUMBERS.contains(&call.func_name.as_str()) => Err(NOT_BOOL.to_owned()),
         _ => Ok(walk.uses),
     }
