@@ -220,10 +220,10 @@ impl fmt::Display for Difference {
             Kind::NoRoute => f.write_str("no route leads to this operation")?,
             Kind::NoOperation => f.write_str("no operation is like this rule")?,
             Kind::Access { open: true } => {
-                f.write_str("the rule is public, the document is not")?
+                f.write_str("the rule is public, the document is not")?;
             }
             Kind::Access { open: false } => {
-                f.write_str("the document is public, the rule is not")?
+                f.write_str("the document is public, the rule is not")?;
             }
             Kind::Permissions { rule, document } => {
                 write!(f, "the rule asks for {rule}, the document for {document}")?;

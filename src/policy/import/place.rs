@@ -159,13 +159,12 @@ impl<'d> Walk<'d> {
         if self.looked_at > MOST_SCHEMAS || here.depth > DEEPEST {
             return Err("the schema of its body is too large".into());
         }
-        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-            if !self.under.contains(&reference) {
-                let target = resolve(self.root, schema)?;
-                self.under.push(reference);
-                self.schema(target, here, certain)?;
-                self.under.pop();
-            }
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        if let Some(reference) = reference.filter(|reference| !self.under.contains(reference)) {
+            let target = resolve(self.root, schema)?;
+            self.under.push(reference);
+            self.schema(target, here, certain)?;
+            self.under.pop();
         }
         for (key, certain) in [("allOf", certain), ("oneOf", false), ("anyOf", false)] {
             for part in schema.get(key).and_then(Value::as_sequence).into_iter().flatten() {
