@@ -120,7 +120,7 @@ pub fn read(text: &str) -> Result<Document, DocumentError> {
     };
     for (path, item) in paths {
         let path = path.as_str().ok_or_else(|| unreadable("a path is no text"))?;
-        Item { root: &root, path, item }.read(&mut document)?;
+        Item { root: &root, path, operations: item }.read(&mut document)?;
     }
     document.sort()?;
     Ok(document)
@@ -160,14 +160,14 @@ impl Document {
 struct Item<'d> {
     root: &'d Value,
     path: &'d str,
-    item: &'d Value,
+    operations: &'d Value,
 }
 
 impl Item<'_> {
     fn read(&self, document: &mut Document) -> Result<(), DocumentError> {
         const VERBS: [&str; 8] =
             ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-        let item = resolve(self.root, self.item).map_err(|why| self.wrong("", why))?;
+        let item = resolve(self.root, self.operations).map_err(|why| self.wrong("", why))?;
         for verb in VERBS {
             let Some(operation) = item.get(verb) else { continue };
             if verb == "head" && item.get("get").is_some() {

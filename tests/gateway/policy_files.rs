@@ -67,7 +67,7 @@ fn without_organisations(routes: &str) -> String {
     let lines = routes.lines().filter(|line| {
         !line.trim_start().starts_with("organisation:") && !line.starts_with("    - { body:")
     });
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.map(|line| line.to_owned() + "\n").collect()
 }
 
 /// `policy diff` for these routes and overlay: exit code, standard output, standard error.

@@ -159,9 +159,8 @@ impl<'d> Walk<'d> {
         if self.looked_at > MOST_SCHEMAS || here.depth > DEEPEST {
             return Err("the schema of its body is too large".into());
         }
-        if let Some(reference) = schema.get("$ref").and_then(Value::as_str)
-            && !self.under.contains(&reference)
-        {
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        if let Some(reference) = reference.filter(|reference| !self.under.contains(reference)) {
             let target = resolve(self.root, schema)?;
             self.under.push(reference);
             self.schema(target, here, certain)?;
