@@ -20,6 +20,7 @@ use crate::{
 
 /// What a route demands of its callers.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent keys of a route")]
 pub struct Policy {
     /// No credential is asked for, and none is looked at.
     pub public: bool,

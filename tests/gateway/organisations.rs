@@ -202,7 +202,7 @@ async fn a_body_of_nobody_is_not_read() {
 async fn a_condition_is_true_or_the_request_is_refused() {
     let (issuer, core, gateway) = world(&[
         r#"path: /api/mfa/v1, condition: 'claims.amr.exists(m, m == "mfa")'"#,
-        r#"path: /api/word/v1, condition: 'claims.amr'"#,
+        "path: /api/word/v1, condition: 'claims.amr'",
         r#"path: /api/view/v1, condition: 'request.headers["x-kind"] == "batch" && organisation != null'"#,
     ])
     .await;

@@ -1,8 +1,9 @@
 //! What a compiled expression names and may cost.
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 /// The variables that an expression uses; the others are not made for it.
+#[expect(clippy::struct_excessive_bools, reason = "a set of five names, each in or out")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Uses {
     pub(super) claims: bool,
@@ -56,13 +57,13 @@ pub(super) fn brackets(source: &str) -> Result<(), String> {
 pub(super) fn check(root: &IdedExpr) -> Result<Uses, String> {
     let mut walk = Walk { uses: Uses::default(), locals: Vec::new(), loops: 0 };
     walk.expression(root, 0, false)?;
-    match &root.expr {
-        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => Err(NOT_BOOL.to_owned()),
-        Expr::Literal(cel::common::ast::LiteralValue::Boolean(_)) => Ok(walk.uses),
-        Expr::Literal(_) => Err(NOT_BOOL.to_owned()),
-        Expr::Call(call) if NUMBERS.contains(&call.func_name.as_str()) => Err(NOT_BOOL.to_owned()),
-        _ => Ok(walk.uses),
-    }
+    let never = match &root.expr {
+        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => true,
+        Expr::Literal(literal) => !matches!(literal, LiteralValue::Boolean(_)),
+        Expr::Call(call) => NUMBERS.contains(&call.func_name.as_str()),
+        _ => false,
+    };
+    if never { Err(NOT_BOOL.to_owned()) } else { Ok(walk.uses) }
 }
 
 const NOT_BOOL: &str = "is neither true nor false, whatever the request";
