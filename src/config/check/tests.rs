@@ -50,6 +50,26 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "iam.client.authentication",
         "needs secret",
     ),
+    (
+        "routes: [{ path: /a, upstream: core, methods: [GET], organisation: { body: /o } }]\n",
+        "routes[0].organisation.body",
+        "GET request has no body",
+    ),
+    (
+        "routes: [{ path: /a, upstream: core, organisation: { header: x-o, inject: true } }]\n",
+        "routes[0].organisation",
+        "query and body only",
+    ),
+    (
+        "routes: [{ path: /a, upstream: core, condition: 'claim.x == 1' }]\n",
+        "routes[0].condition",
+        "no variable",
+    ),
+    (
+        "routes: [{ path: /a, upstream: core, access: public, cross_organisation: true }]\n",
+        "routes[0].cross_organisation",
+        "never be enforced",
+    ),
     ("iam: null\n", "routes[0].accept", "no iam section"),
     ("session: null\n", "routes[0].accept", "no session section"),
     ("session: { keys: [] }\n", "session.keys", "names no key"),

@@ -58,7 +58,7 @@ impl Settings {
 
     /// One more route, in YAML's flow style.
     pub(crate) fn route(mut self, route: &str) -> Self {
-        self.routes.push_str(&format!("  - {{ {route}, upstream: core }}\n"));
+        self.routes.extend(["  - { ", route, ", upstream: core }\n"]);
         self
     }
 
