@@ -126,6 +126,13 @@ fn every_example_loads() {
 }
 
 #[test]
+fn the_shipped_routes_of_core_load_whole() {
+    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/core-1.74.2-routes.yaml");
+    let loaded = parse_given(&sound(&format!("include: [{include}]\nroutes: []\n")));
+    assert!(loaded.as_ref().is_ok_and(|loaded| loaded.config.routes.len() > 100), "{loaded:?}");
+}
+
+#[test]
 fn the_readmes_example_loads() {
     let readme = include_str!("../../README.md");
     let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

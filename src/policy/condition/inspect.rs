@@ -1,11 +1,10 @@
 //! What a compiled expression names and may cost.
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 
 /// The variables that an expression uses; the others are not made for it.
 #[expect(clippy::struct_excessive_bools, reason = "a set of five names, each in or out")]
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each name that a condition may use")]
 pub(super) struct Uses {
     pub(super) claims: bool,
     pub(super) request: bool,
