@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Pending {
     pub(super) nonce: SecretString,
     pub(super) verifier: SecretString,
-    /// Already judged by [`super::return_to`].
+    /// Already judged by [`super::return_to()`].
     pub(super) return_to: String,
 }
 
