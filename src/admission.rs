@@ -247,7 +247,8 @@ impl State {
                 (None, None)
             }
         };
-        let credential = self.credential(&permit, target, now).await?;
+        let demand = target.upstream.demand();
+        let credential = credential::obtain(&permit, demand, self.sts.as_ref(), now).await?;
         if let Credential::App(token) = &credential
             && let Some(unmet) = permit.unmet(&token.issued.permissions)
         {
@@ -399,15 +400,6 @@ impl State {
         caller.session_id = Some(session.public_id());
         caller.authentication = Authentication::Authenticated(Arc::new(session.identity()));
         Ok(caller)
-    }
-
-    async fn credential(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        now: Timestamp,
-    ) -> Result<Credential, Refusal> {
-        credential::obtain(permit, target.upstream.demand(), self.sts.as_ref(), now).await
     }
 }
 

@@ -13,10 +13,6 @@ pub(crate) use self::upstreams::{certificates, private_key};
 
 use std::sync::Arc;
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use reqwest::Client;
 use url::Url;
 
@@ -138,7 +134,8 @@ fn sessions(
     defects: &mut Defects,
 ) -> Option<Sessions> {
     let (settings, provider) = (config.session.as_ref()?, provider?);
-    let keys = settings.keys.iter().filter_map(|key| session_key(key.expose())).collect();
+    // The configuration's own checks have seen to it that every key is one.
+    let keys = settings.keys.iter().filter_map(|key| key.decoded()?.try_into().ok()).collect();
     let ring = defects.take("session.keys", KeyRing::new(keys))?;
     let cookies = cookie::Settings {
         name: settings.cookie.clone(),
@@ -171,15 +168,6 @@ fn sessions(
         idle: settings.idle_timeout,
         absolute: settings.absolute_timeout,
         login: defects.take("session", login)?,
-    })
-}
-
-/// The configuration's own checks have seen to it that every key is one.
-fn session_key(text: &str) -> Option<[u8; 32]> {
-    let indifferent =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    [alphabet::STANDARD, alphabet::URL_SAFE].iter().find_map(|alphabet| {
-        GeneralPurpose::new(alphabet, indifferent).decode(text).ok()?.try_into().ok()
     })
 }
 

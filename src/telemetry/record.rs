@@ -143,7 +143,10 @@ impl Record {
             self.facts.reason = Some(refusal.reason);
             self.facts.detail = Some(refusal.detail.clone());
         }
-        self.facts.decision.get_or_insert(Verdict::Refuse);
+        // What was forwarded, or sent to the login, stays so when something fails afterwards.
+        if matches!(self.facts.decision, None | Some(Verdict::Own)) {
+            self.facts.decision = Some(Verdict::Refuse);
+        }
     }
 
     /// Writes the record; a second call does nothing.
@@ -337,6 +340,20 @@ mod tests {
             assert_eq!(line.lines().count(), 1);
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert_eq!(line["status"], status);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_decision_also_at_our_own_endpoints() {
+        for (before, after) in
+            [(None, "refuse"), (Some(Verdict::Own), "refuse"), (Some(Verdict::Forward), "forward")]
+        {
+            let line = written(Format::Json, |mut record| {
+                record.facts.decision = before;
+                record.refused(&Refusal::new(Reason::OriginMismatch, "x"));
+            });
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["decision"], after);
         }
     }
 

@@ -2,11 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{
-    Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-
 use super::{Draft, Notes, network::plain_text, path};
 use crate::config::{
     key_path::KeyPath,
@@ -124,18 +119,12 @@ fn session(session: &Session, draft: &Draft, notes: &mut Notes<'_, '_>) {
 
 /// No fault says anything of what the key is, only of what it is not.
 fn session_keys(keys: &[Secret], here: &KeyPath, notes: &mut Notes<'_, '_>) {
-    let lenient =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let alphabets = [alphabet::STANDARD, alphabet::URL_SAFE];
     if notes.is_written_empty(here) {
         notes.fault(here, "names no key; make one with `portcullis keys generate session`");
     }
     let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
     for (at, key) in keys.iter().enumerate() {
-        let decoded = alphabets
-            .iter()
-            .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(key.expose()).ok());
-        let fault = match decoded {
+        let fault = match key.decoded() {
             None => "is not base64; make one with `portcullis keys generate session`",
             Some(bytes) if bytes.len() != 32 => {
                 "is not 32 bytes; make one with `portcullis keys generate session`"

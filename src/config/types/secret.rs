@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value as Json, json};
 
@@ -25,6 +29,17 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The bytes that it writes in base64, of either alphabet and padded or not; `None` when it
+    /// is no base64. Name them no longer than it takes to use them.
+    #[must_use]
+    pub fn decoded(&self) -> Option<Vec<u8>> {
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        [alphabet::STANDARD, alphabet::URL_SAFE]
+            .iter()
+            .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(self.expose()).ok())
     }
 }
 
