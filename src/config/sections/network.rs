@@ -1,0 +1,77 @@
+//! Where clients come in, and what they may cost.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config::{
+    read::{choice, section},
+    types::ByteSize,
+};
+
+section! {
+    /// One address on which clients come in.
+    pub struct Listener {
+        /// IP address and port.
+        address: std::net::SocketAddr,
+        /// TLS; without it the listener speaks plain HTTP.
+        tls: Option<ListenerTls> = "null",
+        /// Say so to listen without TLS on an address that is not loopback.
+        plaintext: bool = "false",
+    }
+}
+
+section! {
+    /// TLS of a listener.
+    pub struct ListenerTls {
+        /// PEM chain.
+        certificate: PathBuf,
+        /// PEM private key.
+        key: PathBuf,
+        /// PEM bundle; set it to ask for client certificates.
+        client_ca: Option<PathBuf> = "null",
+        /// Whether a client must bring a certificate.
+        client_certificate: ClientCertificate = "optional",
+    }
+}
+
+choice! {
+    /// Whether a client must bring a certificate.
+    pub enum ClientCertificate { Optional = "optional", Required = "required" }
+}
+
+section! {
+    /// The admin listener.
+    pub struct Admin {
+        /// IP address and port.
+        address: std::net::SocketAddr = "127.0.0.1:9090",
+    }
+}
+
+section! {
+    /// Bounds on what a request may cost.
+    pub struct Limits {
+        /// Whole head: request line and header lines together.
+        header_bytes: ByteSize = "32KiB",
+        /// Header lines.
+        headers: usize = "100",
+        /// Request target, in bytes.
+        target: ByteSize = "8KiB",
+        /// Request body; a route can set its own.
+        body: ByteSize = "10MiB",
+        /// From the first byte to the end of the head; not enforced in this version.
+        header_timeout: Duration = "10s",
+        /// Connections from one client address; not enforced in this version.
+        connections_per_client: usize = "1000",
+        /// Requests from one client address, or from one caller once known.
+        requests_per_client: Option<Rate> = "null",
+    }
+}
+
+section! {
+    /// A rate with a burst.
+    pub struct Rate {
+        /// Requests a second, on the long run.
+        per_second: u32,
+        /// Requests at once.
+        burst: u32,
+    }
+}

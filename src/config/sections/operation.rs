@@ -1,0 +1,74 @@
+//! The process, and what it tells of itself.
+
+use std::{path::PathBuf, time::Duration};
+
+use url::Url;
+
+use crate::config::read::{choice, section};
+
+section! {
+    /// Access records, audit records and diagnostics.
+    pub struct Logs {
+        /// Diagnostics from this level on.
+        level: Level = "info",
+        /// json or text; default: text on a terminal, json otherwise.
+        format: Option<LogFormat> = "null",
+        /// Where access records go.
+        access: LogTarget = "stdout",
+        /// Where audit records go.
+        audit: LogTarget = "stdout",
+    }
+}
+
+choice! {
+    /// A level of diagnostics.
+    pub enum Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
+}
+
+choice! {
+    /// How records are written.
+    pub enum LogFormat { Json = "json", Text = "text" }
+}
+
+section! {
+    /// Prometheus metrics.
+    pub struct Metrics {
+        /// Whether the route is a label.
+        per_route: bool = "true",
+    }
+}
+
+section! {
+    /// Traces by OTLP.
+    pub struct Tracing {
+        /// The collector.
+        otlp: Url,
+        /// Share of requests that are traced, 0 to 1.
+        sample: f64 = "0.01",
+    }
+}
+
+section! {
+    /// The process itself.
+    pub struct Server {
+        /// Worker threads; default: one for each core.
+        threads: Option<usize> = "null",
+        /// Time that requests under way are given at the end.
+        grace: Duration = "10s",
+        /// Socket over which a new process takes the listeners; in a private directory.
+        upgrade_socket: Option<PathBuf> = "null",
+    }
+}
+
+/// Where records go: `stdout`, `stderr`, `off` or `{ file: PATH }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Nowhere.
+    Off,
+    /// Appended to a file.
+    File(PathBuf),
+}

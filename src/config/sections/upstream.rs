@@ -1,0 +1,108 @@
+//! The servers behind the gateway.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config::{
+    read::section,
+    types::{Audience, Secret, ServerAddress},
+};
+
+section! {
+    /// A set of servers that answer alike.
+    pub struct Upstream {
+        /// host:port each; names are resolved again in the background.
+        servers: Vec<ServerAddress>,
+        /// TLS towards the servers.
+        tls: Option<UpstreamTls> = "null",
+        /// Say so for plain HTTP to an address that is not loopback.
+        plaintext: bool = "false",
+        /// What the upstream demands of a request.
+        auth: UpstreamAuth,
+        /// How a server is chosen.
+        balance: Balance = "round_robin",
+        /// Active health checks; null: none.
+        health: Option<Health> = "null",
+        /// How long each step may take.
+        timeouts: Timeouts = "{}",
+        /// Further tries, where it is safe.
+        retries: usize = "1",
+        /// false: every route to it only records what would have been refused.
+        enforce: bool = "true",
+    }
+}
+
+section! {
+    /// TLS towards an upstream.
+    pub struct UpstreamTls {
+        /// Name in the certificate, sent as SNI.
+        server_name: String,
+        /// PEM bundle for a private CA.
+        ca: Option<PathBuf> = "null",
+        /// PEM chain with which the gateway introduces itself.
+        client_certificate: Option<PathBuf> = "null",
+        /// Its private key.
+        client_key: Option<PathBuf> = "null",
+    }
+}
+
+section! {
+    /// Active health checks.
+    pub struct Health {
+        /// GET this path; any 2xx is healthy.
+        path: String,
+        /// Time between checks.
+        interval: Duration = "5s",
+        /// One check may take this long.
+        timeout: Duration = "1s",
+        /// Good checks until a server counts as healthy.
+        healthy: usize = "1",
+        /// Bad checks until it does not.
+        unhealthy: usize = "3",
+    }
+}
+
+section! {
+    /// How long each step towards an upstream may take.
+    pub struct Timeouts {
+        /// TCP and TLS together.
+        connect: Duration = "2s",
+        /// Between two reads.
+        read: Duration = "60s",
+        /// Between two writes.
+        write: Duration = "60s",
+        /// An idle connection is kept this long.
+        idle: Duration = "60s",
+    }
+}
+
+/// What the upstream demands of a request; tagged by `mode`.
+#[derive(Clone, Debug)]
+pub enum UpstreamAuth {
+    /// `STS`: an app token for this audience.
+    Sts {
+        /// `aud` of the app token.
+        audience: Audience,
+    },
+    /// `IAM`: the caller's IAM token (BFF).
+    Iam,
+    /// `NONE`: no credential, public routes only.
+    None,
+    /// `UNSAFE_NONE`: the upstream checks nothing.
+    UnsafeNone,
+    /// `UNSAFE_STATIC`: one static token for everybody.
+    UnsafeStatic {
+        /// The token.
+        static_token: Secret,
+    },
+}
+
+/// How a server is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// `round_robin`.
+    RoundRobin,
+    /// `least_requests`.
+    LeastRequests,
+    /// `{ hash: cookie }`: one session, one server.
+    HashCookie,
+}
