@@ -253,7 +253,10 @@ async fn pass(
         .identify_traced(&request, headers, facts, &mut index, &mut cookies, now, steps)
         .await?;
     let body = match identified.needs_body() {
-        Some(bound) => received.body(bound)?,
+        Some(bound) => {
+            steps.enter(Step::Organisation);
+            received.body(bound)?
+        }
         None => None,
     };
     let judged = state.judge(identified, &request, headers, body, facts, steps)?;
@@ -262,6 +265,8 @@ async fn pass(
         return Ok(Passed::Login);
     };
     let word = foresee(state, &allowed, facts, steps)?;
+    // The limit is the route's.
+    steps.enter(Step::Route);
     declared_body(headers, allowed.target.body)?;
     Ok(Passed::Forward(word))
 }
