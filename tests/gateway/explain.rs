@@ -1,0 +1,1 @@
+//! `portcullis explain`, as an operator meets it.
