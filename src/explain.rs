@@ -38,7 +38,6 @@ use crate::{
     jwks::{FetchError, Jwks},
     organisation::Organisation,
     refusal::{Reason, Refusal},
-    request::declared_body,
     step::{Step, Trace},
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
@@ -264,11 +263,7 @@ async fn pass(
         state.login_cookies(headers)?;
         return Ok(Passed::Login);
     };
-    let word = foresee(state, &allowed, facts, steps)?;
-    // The limit is the route's.
-    steps.enter(Step::Route);
-    declared_body(headers, allowed.target.body)?;
-    Ok(Passed::Forward(word))
+    foresee(state, &allowed, facts, steps).map(Passed::Forward)
 }
 
 /// The credential that the upstream would get, as far as that is known without asking for it.

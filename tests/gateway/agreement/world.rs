@@ -105,8 +105,8 @@ impl World {
         } else {
             &*methods[chance.below(methods.len())]
         };
-        let odd = ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "get", "CONNECT", "G\u{e9}T"];
-        let method = if chance.once_in(12) { chance.of(&odd[..6]) } else { method };
+        let odd = ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "get", "CONNECT"];
+        let method = if chance.once_in(12) { chance.of(&odd) } else { method };
         let mut question = Question {
             method: method.to_owned(),
             target: path(pattern, chance) + &query(chance),
@@ -176,7 +176,8 @@ impl World {
     }
 }
 
-/// The pattern with its parameters filled in, sometimes in another spelling.
+/// The pattern with its parameters filled in, sometimes in another spelling. Never with a space:
+/// Pingora escapes one in the first request of a connection and refuses it in later ones.
 fn path(pattern: &str, chance: &mut Chance) -> String {
     let mut path: String = pattern
         .split('/')
@@ -205,7 +206,6 @@ fn path(pattern: &str, chance: &mut Chance) -> String {
         14 => path = "http://localhost".to_owned() + &path,
         15 if chance.once_in(3) => path.push_str(&"x".repeat(9000)),
         16 => path.push_str("\u{e9}"),
-        17 => path.push_str(" x"),
         _ => {}
     }
     path
