@@ -299,6 +299,7 @@ impl State {
             Ok(named) => (named, None),
             Err(refusal) => (None, Some(refusal)),
         };
+        facts.named = named;
         let seen = policy::Request {
             named,
             own: target
