@@ -126,11 +126,12 @@ pub struct Explainer {
     public_host: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
 fn decision<S: Serializer>(decision: &Verdict, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(decision.word())
 }
 
-#[expect(clippy::ref_option, reason = "what serde passes")]
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "what serde passes")]
 fn reason<S: Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
     reason.map(Reason::word).serialize(to)
 }

@@ -77,12 +77,12 @@ async fn explain_and_the_server_agree_on_10_000_random_requests() {
     }
     let records = records(&gateway, answers.iter().filter(|(_, id)| !id.is_empty()).count()).await;
 
-    let mut seen = HashMap::<String, usize>::new();
+    let mut kinds = HashMap::<String, usize>::new();
     for (question, (status, id)) in questions.iter().zip(&answers) {
         let now = Timestamp(now());
         let told = explainer.explain(question, now).await.unwrap();
         let kind = told.reason.map_or(told.decision.word(), |reason| reason.word());
-        *seen.entry(kind.to_owned()).or_default() += 1;
+        *kinds.entry(kind.to_owned()).or_default() += 1;
         let failed = || format!("AGREEMENT_SEED={seed}\n{question:?}\n{told:#?}");
         if id.is_empty() {
             // Pingora's own answer, before there is a record.
@@ -117,7 +117,7 @@ async fn explain_and_the_server_agree_on_10_000_random_requests() {
         "headers_too_large",
         "target_too_long",
     ] {
-        assert!(seen.contains_key(kind), "AGREEMENT_SEED={seed}: no {kind} among {seen:?}");
+        assert!(kinds.contains_key(kind), "AGREEMENT_SEED={seed}: no {kind} among {kinds:?}");
     }
 }
 
@@ -133,13 +133,12 @@ async fn send(address: SocketAddr, questions: Vec<Question>) -> Vec<(u16, String
             Some(open) => exchange(open, &bytes, &question.method).await,
             None => None,
         };
-        let (status, id, closes) = match answer {
-            Some(answer) => answer,
-            None => {
-                let fresh = connection.insert(TcpStream::connect(address).await.unwrap());
-                let answer = exchange(fresh, &bytes, &question.method).await;
-                answer.unwrap_or_else(|| panic!("no answer to {question:?}"))
-            }
+        let (status, id, closes) = if let Some(answer) = answer {
+            answer
+        } else {
+            let fresh = connection.insert(TcpStream::connect(address).await.unwrap());
+            let answer = exchange(fresh, &bytes, &question.method).await;
+            answer.unwrap_or_else(|| panic!("no answer to {question:?}"))
         };
         if closes {
             connection = None;

@@ -318,9 +318,9 @@ async fn a_refusals_record_can_be_asked_about() {
     let arguments = [&text_of("method"), &asked, "--host", &text_of("host"), "--claims", "-"]
         .map(|argument: &str| argument.to_owned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (told, code) = place.outcome(&arguments, &claims.to_string());
+    let (told, exit) = place.outcome(&arguments, &claims.to_string());
     assert_eq!(
-        (told, code),
+        (told, exit),
         (json!(["refuse", line["status"], line["reason"], line["route"]]), Some(1))
     );
     // What could not even be viewed is recorded as it was sent, without its query.

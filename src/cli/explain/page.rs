@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     io::{self, IsTerminal},
 };
 
@@ -79,7 +80,7 @@ impl Page {
         let indent = if beside { INDENT } else { BELOW };
         let skipped = step.verdict == StepVerdict::Skip;
         let word = if skipped { self.painted(FAINT, step.step) } else { step.step.to_owned() };
-        page.push_str(&format!("  {} {word}", self.painted(colour, mark)));
+        let _ = write!(page, "  {} {word}", self.painted(colour, mark));
         let lines = step.detail.split("; ").filter(|detail| !detail.is_empty());
         let lines = lines.flat_map(|detail| wrapped(detail, self.width.saturating_sub(indent)));
         for (at, line) in lines.enumerate() {
@@ -105,17 +106,17 @@ fn decision(found: &Explanation) -> String {
     let mut line = found.decision.word().to_owned();
     match (found.decision, found.status) {
         (Verdict::Forward, _) => {
-            line += &format!(" to {}", found.upstream.as_deref().unwrap_or("nowhere"));
-            line += &format!(", credential {}", found.credential.unwrap_or("none"));
+            let _ = write!(line, " to {}", found.upstream.as_deref().unwrap_or("nowhere"));
+            let _ = write!(line, ", credential {}", found.credential.unwrap_or("none"));
             if let Some(organisation) = found.organisation {
-                line += &format!(", organisation {organisation}");
+                let _ = write!(line, ", organisation {organisation}");
             }
         }
         (Verdict::Own, _) => {
-            line += &format!(": {}", found.route.as_deref().unwrap_or("the gateway itself"));
+            let _ = write!(line, ": {}", found.route.as_deref().unwrap_or("the gateway itself"));
         }
         (Verdict::Login | Verdict::Refuse, status) => {
-            line += &format!(" {}", status.unwrap_or_default());
+            let _ = write!(line, " {}", status.unwrap_or_default());
             line += found
                 .reason
                 .map(|reason| format!(" {}", Reason::word(reason)))

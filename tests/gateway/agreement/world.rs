@@ -205,7 +205,7 @@ fn path(pattern: &str, chance: &mut Chance) -> String {
         13 => path = "/.portcullis/".to_owned() + chance.of(&["login", "session", "callback", "x"]),
         14 => path = "http://localhost".to_owned() + &path,
         15 if chance.once_in(3) => path.push_str(&"x".repeat(9000)),
-        16 => path.push_str("\u{e9}"),
+        16 => path.push('\u{e9}'),
         _ => {}
     }
     path
@@ -249,8 +249,8 @@ fn app_token(
         permissions: &permissions.iter().filter_map(|name| Permission::parse(name)).collect(),
         actor: None,
     };
-    let issued = issuer.unwrap().mint(mint, Timestamp::now(), "jti".into()).unwrap();
-    issued.token.expose_secret().to_owned()
+    let minted = issuer.unwrap().mint(mint, Timestamp::now(), "jti".into()).unwrap();
+    minted.token.expose_secret().to_owned()
 }
 
 /// Sessions of several users, one that is over, and what is none.
@@ -261,7 +261,7 @@ fn cookies(issuer: &Issuer) -> Vec<String> {
         secure: false,
         same_site: cookie::SameSite::Lax,
     };
-    let jar = Jar::new(&settings, KeyRing::new(vec![key.into()]).unwrap()).unwrap();
+    let jar = Jar::new(&settings, KeyRing::new(vec![key]).unwrap()).unwrap();
     let now = Timestamp::now();
     let session = |role: &str, organisation: Option<&str>, expires: Timestamp| {
         let grant = session::Grant {
