@@ -10,6 +10,7 @@ mod bearer;
 mod command_line;
 mod exchange;
 mod login;
+mod operations;
 mod organisations;
 mod policy_files;
 mod provider_down;
