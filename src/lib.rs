@@ -18,6 +18,7 @@
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
 //! [`admission`] is steps 4 to 8 as one function; the server and `explain` call the same.
+//! [`watch`] runs beside all of them, and tells when an upstream no longer is what the routes say.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -51,3 +52,4 @@ pub mod sts;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;
+pub mod watch;

@@ -58,7 +58,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
 }
 
 fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
-    assembly::assemble(&loaded.config).map_err(|defects| {
+    assembly::assemble(loaded).map_err(|defects| {
         let mut faults = Faults::default();
         for defect in defects {
             if let Some(position) = loaded.position(&defect.key_path) {

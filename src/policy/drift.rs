@@ -32,6 +32,26 @@ pub struct Rule {
     pub place: String,
 }
 
+/// The routes of a configuration, for comparison with one upstream's document.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Every route.
+    pub rules: Vec<Rule>,
+    /// The hosts answered.
+    pub hosts: Vec<Box<str>>,
+}
+
+impl Compared {
+    /// Every difference, by path and method.
+    ///
+    /// # Errors
+    /// When the routes could not be served either.
+    pub fn with(&self, document: &Document) -> Result<Vec<Difference>, TableError> {
+        let hosts: Vec<&str> = self.hosts.iter().map(|host| &**host).collect();
+        compare(&self.rules, &hosts, document)
+    }
+}
+
 /// One difference; `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
@@ -64,6 +84,25 @@ pub enum Kind {
         /// What the document asks.
         document: String,
     },
+}
+
+impl Kind {
+    /// A word for each, as metrics use it.
+    pub const WORDS: [&'static str; 5] =
+        ["no_route", "no_operation", "public_rule", "public_operation", "permissions"];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        let [no_route, no_operation, public_rule, public_operation, permissions] = Self::WORDS;
+        match self {
+            Self::NoRoute => no_route,
+            Self::NoOperation => no_operation,
+            Self::Access { open: true } => public_rule,
+            Self::Access { open: false } => public_operation,
+            Self::Permissions { .. } => permissions,
+        }
+    }
 }
 
 /// Every difference, by path and method.

@@ -1,13 +1,15 @@
 //! Prometheus metrics. Labels come from the configuration and from fixed words, never from a
 //! request, so their number is bounded.
 
+use std::sync::Arc;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::record::{Facts, Verdict};
-use crate::refusal::Reason;
+use crate::{refusal::Reason, watch::report::Findings};
 
 /// Every metric of the gateway.
 pub struct Metrics {
@@ -24,6 +26,8 @@ pub struct Metrics {
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     jwks_age: IntGaugeVec,
+    drift: IntGaugeVec,
+    drift_checked: IntGaugeVec,
 }
 
 struct RouteMetrics {
@@ -130,6 +134,16 @@ impl Metrics {
                 "Time since the keys of an issuer were last read; -1: never.",
                 &["issuer"],
             )?,
+            drift: gauges(
+                "portcullis_policy_drift",
+                "Differences between routes and an upstream's OpenAPI document, by kind.",
+                &["upstream", "kind"],
+            )?,
+            drift_checked: gauges(
+                "portcullis_policy_drift_checked_timestamp_seconds",
+                "When routes were last compared with an upstream's document; 0: never.",
+                &["upstream"],
+            )?,
             registry,
         })
     }
@@ -188,13 +202,23 @@ impl Metrics {
             self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
         }
         for (issuer, age) in scrape.jwks {
-            let age = age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX));
-            self.jwks_age.with_label_values(&[*issuer]).set(age);
+            self.jwks_age.with_label_values(&[*issuer]).set(age.map_or(-1, number));
+        }
+        for (upstream, found) in scrape.drift {
+            let checked = found.as_ref().map_or(0, |found| number(found.checked.0));
+            self.drift_checked.with_label_values(&[*upstream]).set(checked);
+            for (kind, count) in found.iter().flat_map(|found| found.counts) {
+                self.drift.with_label_values(&[*upstream, kind]).set(number(count));
+            }
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// What other parts count, at the time of a scrape.
@@ -208,6 +232,8 @@ pub struct Scrape<'a> {
     pub upstreams: &'a [(&'a str, bool)],
     /// Issuers and the age of their keys in seconds.
     pub jwks: &'a [(&'a str, Option<u64>)],
+    /// Upstreams that are watched, and what the last comparison found.
+    pub drift: &'a [(&'a str, Option<Arc<Findings>>)],
 }
 
 #[cfg(test)]

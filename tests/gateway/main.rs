@@ -8,6 +8,7 @@
 
 mod bearer;
 mod command_line;
+mod drift;
 mod exchange;
 mod login;
 mod operations;
