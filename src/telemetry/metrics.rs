@@ -26,8 +26,12 @@ pub struct Metrics {
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     jwks_age: IntGaugeVec,
-    drift: IntGaugeVec,
-    drift_checked: IntGaugeVec,
+    drift: DriftMetrics,
+}
+
+struct DriftMetrics {
+    kinds: IntGaugeVec,
+    checked: IntGaugeVec,
 }
 
 struct RouteMetrics {
@@ -134,16 +138,7 @@ impl Metrics {
                 "Time since the keys of an issuer were last read; -1: never.",
                 &["issuer"],
             )?,
-            drift: gauges(
-                "portcullis_policy_drift",
-                "Differences between routes and an upstream's OpenAPI document, by kind.",
-                &["upstream", "kind"],
-            )?,
-            drift_checked: gauges(
-                "portcullis_policy_drift_checked_timestamp_seconds",
-                "When routes were last compared with an upstream's document; 0: never.",
-                &["upstream"],
-            )?,
+            drift: DriftMetrics::new(&registry)?,
             registry,
         })
     }
@@ -205,15 +200,39 @@ impl Metrics {
             self.jwks_age.with_label_values(&[*issuer]).set(age.map_or(-1, number));
         }
         for (upstream, found) in scrape.drift {
-            let checked = found.as_ref().map_or(0, |found| number(found.checked.0));
-            self.drift_checked.with_label_values(&[*upstream]).set(checked);
-            for (kind, count) in found.iter().flat_map(|found| found.counts) {
-                self.drift.with_label_values(&[*upstream, kind]).set(number(count));
-            }
+            self.drift.set(upstream, found.as_deref());
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl DriftMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let kinds = Opts::new(
+            "portcullis_policy_drift",
+            "Differences between routes and an upstream's OpenAPI document, by kind.",
+        );
+        let checked = Opts::new(
+            "portcullis_policy_drift_checked_timestamp_seconds",
+            "When routes were last compared with an upstream's document; 0: never.",
+        );
+        let drift = Self {
+            kinds: IntGaugeVec::new(kinds, &["upstream", "kind"])?,
+            checked: IntGaugeVec::new(checked, &["upstream"])?,
+        };
+        registry.register(Box::new(drift.kinds.clone()))?;
+        registry.register(Box::new(drift.checked.clone()))?;
+        Ok(drift)
+    }
+
+    fn set(&self, upstream: &str, found: Option<&Findings>) {
+        let checked = found.map_or(0, |found| number(found.checked.0));
+        self.checked.with_label_values(&[upstream]).set(checked);
+        for (kind, count) in found.iter().flat_map(|found| found.counts) {
+            self.kinds.with_label_values(&[upstream, kind]).set(number(count));
+        }
     }
 }
 
