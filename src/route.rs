@@ -7,11 +7,14 @@
 //!
 //! Pure: the table is made once and only read.
 
+mod pattern;
+
 use std::{collections::HashMap, fmt};
 
 use http::Method;
 use matchit::{Params, Router};
 
+pub use self::pattern::PathPattern;
 use crate::refusal::{Reason, Refusal};
 
 /// Where and for which methods something applies.
