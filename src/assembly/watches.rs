@@ -44,7 +44,7 @@ pub(crate) fn compared(loaded: &Loaded, upstream: &str) -> Compared {
             .map(|position| format!("{}:{}", position.file, position.line));
         Rule {
             pattern: Pattern {
-                path: route.path.as_str().into(),
+                path: route.path.clone(),
                 hosts: route.hosts.iter().map(|host| host.as_str().into()).collect(),
                 methods: Methods::new(methods.iter().copied()),
             },

@@ -71,17 +71,43 @@ impl PathPattern {
         self.parts().filter_map(|(_, parameter)| Some(parameter?.trim_start_matches('*')))
     }
 
-    /// The pattern without the names: two patterns of one shape match the same paths.
+    /// The pattern with numbers for names, and `{*rest}` for every catch-all: two patterns of one
+    /// shape match the same paths. A pattern itself, for the router.
     #[must_use]
     pub fn shape(&self) -> String {
-        self.parts().fold(String::new(), |shape, (literal, parameter)| {
-            let parameter = match parameter {
-                Some(name) if name.starts_with('*') => "{*}",
-                Some(_) => "{}",
-                None => "",
-            };
-            shape + literal + parameter
+        let mut number = 0_u32;
+        self.with_each(|parameter, shape| {
+            if parameter.starts_with('*') {
+                shape.push_str("{*rest}");
+            } else {
+                shape.extend(["{", &number.to_string(), "}"]);
+                number += 1;
+            }
         })
+    }
+
+    /// A path that it matches, with this value for each parameter.
+    #[must_use]
+    pub fn path_with(&self, value: &str) -> String {
+        self.with_each(|_, path| path.push_str(value))
+    }
+
+    /// Whether it ends in a catch-all.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.parts().any(|(_, parameter)| parameter.is_some_and(|name| name.starts_with('*')))
+    }
+
+    /// The literal runs, with what `write` puts in the place of each parameter.
+    fn with_each(&self, mut write: impl FnMut(&str, &mut String)) -> String {
+        let mut text = String::with_capacity(self.0.len() + 40);
+        for (literal, parameter) in self.parts() {
+            text.push_str(literal);
+            if let Some(parameter) = parameter {
+                write(parameter, &mut text);
+            }
+        }
+        text
     }
 
     /// Each literal run with the parameter after it.

@@ -6,10 +6,10 @@ use super::*;
 fn patterns() {
     for (text, shape, parameters) in [
         ("/", "/", &[][..]),
-        ("/api/credential/v1/{id}", "/api/credential/v1/{}", &["id"][..]),
-        ("/{a}/x/{b}", "/{}/x/{}", &["a", "b"][..]),
-        ("/ssi/{*rest}", "/ssi/{*}", &["rest"][..]),
-        ("/user-{name}", "/user-{}", &["name"][..]),
+        ("/api/credential/v1/{id}", "/api/credential/v1/{0}", &["id"][..]),
+        ("/{a}/x/{b}", "/{0}/x/{1}", &["a", "b"][..]),
+        ("/ssi/{*rest}", "/ssi/{*rest}", &["rest"][..]),
+        ("/user-{name}", "/user-{0}", &["name"][..]),
         ("/a/", "/a/", &[][..]),
     ] {
         let pattern = PathPattern::parse(text).unwrap();
@@ -57,6 +57,13 @@ proptest! {
         if let Ok(pattern) = PathPattern::parse(&text) {
             prop_assert!(matchit::Router::new().insert(pattern.as_str(), ()).is_ok());
             prop_assert_eq!(pattern.parameters().count(), text.matches('{').count());
+            // Shape and example are of the pattern.
+            let shape = PathPattern::parse(&pattern.shape()).unwrap();
+            prop_assert_eq!(shape.shape(), pattern.shape());
+            prop_assert_eq!(shape.is_wide(), pattern.is_wide());
+            let mut router = matchit::Router::new();
+            router.insert(pattern.shape(), ()).unwrap();
+            prop_assert!(router.at(&pattern.path_with("1")).is_ok());
         }
     }
 }
