@@ -33,7 +33,7 @@ pub use self::{
 use crate::{
     admission::{Allowed, OwnEndpoint, State},
     assembly::{self, Assembly, Defect},
-    config::Config,
+    config::Loaded,
     credential::{self, Plan},
     jwks::{FetchError, Jwks},
     organisation::Organisation,
@@ -141,10 +141,10 @@ impl Explainer {
     ///
     /// # Errors
     /// Every defect that [`assembly::assemble`] finds.
-    pub fn new(config: &Config) -> Result<Self, Vec<Defect>> {
-        let serving = assembly::assemble(config)?;
-        let mut vouching = assembly::assemble(config)?.state;
-        let voucher = Voucher::new(config)
+    pub fn new(loaded: &Loaded) -> Result<Self, Vec<Defect>> {
+        let serving = assembly::assemble(loaded)?;
+        let mut vouching = assembly::assemble(loaded)?.state;
+        let voucher = Voucher::new(&loaded.config)
             .map_err(|message| vec![Defect { key_path: String::new(), message }])?;
         vouching.authenticator = vouching.authenticator.trusting_only(&voucher.keys());
         let public_host = vouching.public_authority.to_string();

@@ -19,6 +19,7 @@
 //!
 //! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
 //! tells its steps ([`step`]) to whoever listens.
+//! [`watch`] runs beside all of them, and tells when an upstream no longer is what the routes say.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -54,3 +55,4 @@ pub mod sts;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;
+pub mod watch;

@@ -109,7 +109,7 @@ pub(super) fn explain(command: &Explain) -> u8 {
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
     run::install_crypto();
-    let explainer = match Explainer::new(&loaded.config) {
+    let explainer = match Explainer::new(&loaded) {
         Ok(explainer) => explainer,
         Err(defects) => return complain(&run::faults(&loaded, defects), EX_CONFIG),
     };

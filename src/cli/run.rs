@@ -58,7 +58,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
 }
 
 fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
-    assembly::assemble(&loaded.config).map_err(|defects| faults(loaded, defects))
+    assembly::assemble(loaded).map_err(|defects| faults(loaded, defects))
 }
 
 /// Defects of the parts, as faults of the files.

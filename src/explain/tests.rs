@@ -49,7 +49,7 @@ fn explainer() -> Explainer {
         _ => None,
     };
     let loaded = config::parse(CONFIG, std::path::Path::new("gateway.yaml"), &variable).unwrap();
-    Explainer::new(&loaded.config).unwrap()
+    Explainer::new(&loaded).unwrap()
 }
 
 fn object(claims: Value) -> Map<String, Value> {

@@ -47,7 +47,7 @@ async fn explain_and_the_server_agree_on_10_000_random_requests() {
     };
     let file = std::fs::read_to_string(gateway.file()).unwrap();
     let loaded = config::parse(&file, &gateway.file(), &variable).unwrap();
-    let explainer = Explainer::new(&loaded.config).unwrap();
+    let explainer = Explainer::new(&loaded).unwrap();
     explainer.fetch_keys().await.unwrap();
 
     let mut chance = Chance(seed);

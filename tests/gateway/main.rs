@@ -9,9 +9,11 @@
 mod agreement;
 mod bearer;
 mod command_line;
+mod drift;
 mod exchange;
 mod explain;
 mod login;
+mod operations;
 mod organisations;
 mod policy_files;
 mod provider_down;

@@ -122,13 +122,25 @@ routes:
 impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
+        let port = settings.port.unwrap_or_else(free_port);
+        let page = if settings.ready { "readyz" } else { "healthz" };
+        Self::spawn(port, page, |admin| settings.yaml(port, admin)).await
+    }
+
+    /// Starts one with a file of the test's own, given its port and its admin port.
+    pub(crate) async fn of(file: impl FnOnce(u16, u16) -> String) -> Self {
+        let port = free_port();
+        Self::spawn(port, "readyz", |admin| file(port, admin)).await
+    }
+
+    async fn spawn(port: u16, page: &str, yaml: impl FnOnce(u16) -> String) -> Self {
         super::crypto();
-        let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
+        let admin = free_port();
         let directory =
             std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
-        fs::write(&file, settings.yaml(port, admin)).unwrap();
+        fs::write(&file, yaml(admin)).unwrap();
         let output = fs::File::create(directory.join("output")).unwrap();
         let secrets = secrets();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
@@ -148,7 +160,7 @@ impl Gateway {
             secrets,
             child,
         };
-        gateway.wait(if settings.ready { "readyz" } else { "healthz" }).await;
+        gateway.wait(page).await;
         gateway
     }
 
@@ -175,6 +187,11 @@ impl Gateway {
     /// A URL of the gateway.
     pub(crate) fn url(&self, target: &str) -> String {
         format!("http://localhost:{}{target}", self.address.port())
+    }
+
+    /// Its configuration.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.join("gateway.yaml")
     }
 
     /// Everything that it has printed: diagnostics, access and audit records.
