@@ -189,11 +189,6 @@ impl Gateway {
         format!("http://localhost:{}{target}", self.address.port())
     }
 
-    /// Its configuration.
-    pub(crate) fn file(&self) -> PathBuf {
-        self.directory.join("gateway.yaml")
-    }
-
     /// Everything that it has printed: diagnostics, access and audit records.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.directory.join("output")).unwrap_or_default()
