@@ -26,7 +26,7 @@ use crate::{
     admission::{Admitted, Grant, State},
     answer::Answer,
     refusal::{Reason, Refusal},
-    request::{Head, TrustedRequest},
+    request::{Head, TrustedRequest, declared_body},
     telemetry::record::{Record, Records},
     time::Timestamp,
 };
@@ -106,7 +106,7 @@ impl Gateway {
         let body = body.as_deref();
         match state.decide(identified, request, headers, body, facts, now).await? {
             Admitted::Forward(grant) => {
-                downstream::declared_body(session.req_header(), grant.target.body)?;
+                declared_body(headers, grant.target.body)?;
                 cx.expect_answered = needed.is_some();
                 Ok(Next::Forward(grant))
             }

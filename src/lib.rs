@@ -17,7 +17,7 @@
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
-//! [`admission`] is steps 4 to 8 as one function; the server and `explain` call the same.
+//! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -32,6 +32,7 @@ pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod explain;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;
@@ -47,6 +48,7 @@ pub mod request;
 pub mod roles;
 pub mod route;
 pub mod session;
+pub mod step;
 pub mod sts;
 pub mod telemetry;
 pub mod time;

@@ -189,7 +189,7 @@ impl Record {
             path: &facts.path,
             route: facts.route.as_deref(),
             upstream: facts.upstream.as_deref(),
-            proof: facts.proof.map(proof),
+            proof: facts.proof.map(Proof::word),
             issuer: facts.issuer.as_deref(),
             subject: facts.subject.as_deref(),
             actor: facts.actor.as_deref(),
@@ -303,14 +303,6 @@ impl std::fmt::Display for Plain<'_> {
                 f.write_char(character)
             }
         })
-    }
-}
-
-const fn proof(proof: Proof) -> &'static str {
-    match proof {
-        Proof::Session => "session",
-        Proof::IamToken => "iam_token",
-        Proof::AppToken => "app_token",
     }
 }
 
