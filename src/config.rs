@@ -8,14 +8,14 @@
 mod check;
 mod fault;
 mod include;
-mod key_path;
-mod read;
+pub(crate) mod key_path;
+pub(crate) mod read;
 pub mod sections;
-mod suggest;
+pub(crate) mod suggest;
 pub mod types;
 mod unavailable;
 mod warning;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::{
     fs::File,

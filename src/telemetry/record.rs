@@ -8,7 +8,7 @@
 
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Format, metrics::Metrics, sink::Sink};
 use crate::{
@@ -65,6 +65,8 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// Who acts for them.
     pub actor: Option<Arc<str>>,
+    /// Their IAM roles; none for an app token, which carries permissions instead.
+    pub roles: Vec<Arc<str>>,
     /// For which organisation.
     pub organisation: Option<Organisation>,
     /// What was decided.
@@ -92,6 +94,7 @@ impl Facts {
         self.issuer = Some(Arc::clone(&identity.issuer));
         self.subject = Some(Arc::clone(&identity.subject));
         self.actor.clone_from(&identity.actor);
+        self.roles.clone_from(&identity.roles);
     }
 
     /// Notes a refusal that was not enforced; the first one counts.
@@ -193,6 +196,7 @@ impl Record {
             issuer: facts.issuer.as_deref(),
             subject: facts.subject.as_deref(),
             actor: facts.actor.as_deref(),
+            roles: &facts.roles,
             organisation: facts.organisation,
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
@@ -235,6 +239,8 @@ struct Line<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
+    roles: &'a [Arc<str>],
     organisation: Option<Organisation>,
     decision: Option<&'static str>,
     credential: Option<&'static str>,
@@ -248,6 +254,10 @@ struct Line<'a> {
     status: u16,
     bytes: usize,
     duration_ms: f64,
+}
+
+fn texts<S: Serializer>(texts: &[Arc<str>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(texts.iter().map(|text| &**text))
 }
 
 impl Line<'_> {

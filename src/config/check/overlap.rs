@@ -6,14 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Notes, path};
+use crate::admission::JWKS_PATH;
 use crate::config::{
     key_path::KeyPath,
     sections::{Method, Route},
     types::{HostName, PathPattern},
 };
-
-/// Where the gateway publishes the keys of its own token service.
-const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     same_request(draft, notes);
