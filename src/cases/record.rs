@@ -1,8 +1,8 @@
 //! Cases from access records: what was decided, to be decided again.
 //!
-//! A record holds no query, no header, no body and no token. Who asked is described by their
-//! roles. Where a route reads the organisation from the query, a header or the body, the recorded
-//! one is written there. What such a request cannot repeat is found by asking: each case is read
+//! A record holds no header, no body and no token, and of a query its shape at most. Who asked is
+//! described by their roles. Where a route reads the organisation from the query, a header or the
+//! body, the recorded one is written there. What such a request cannot repeat is found by asking: each case is read
 //! back and put to the code that serves, and kept when it is decided as recorded.
 
 mod line;
@@ -15,7 +15,7 @@ use std::{
 };
 
 use self::{line::Line, request::Request};
-use super::{Outcomes, read, run};
+use super::read;
 use crate::{
     config::{Faults, Loaded},
     explain::Explainer,
@@ -132,7 +132,17 @@ impl Recording {
         if !faults.is_empty() {
             return Err(faults.sorted());
         }
-        let found = run(cases, loaded, explainer, now).await?;
+        let mut found = Vec::with_capacity(cases.len());
+        for case in &cases {
+            found.push(match explainer.explain(&case.question, now).await {
+                Ok(answer) if case.expected.differences(&answer).is_empty() => None,
+                Ok(answer) => {
+                    let reason = answer.reason.map(|reason| format!(" {reason}"));
+                    Some(answer.decision.word().to_owned() + &reason.unwrap_or_default())
+                }
+                Err(unanswerable) => Some(unanswerable.to_string()),
+            });
+        }
         Ok(written(&requests, &found, &self.counts))
     }
 }
@@ -151,23 +161,14 @@ fn skip_line(log: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-fn written(requests: &[Request], found: &Outcomes, counts: &Counts) -> Recorded {
+/// `found`: for each request what is decided here, where it is not what was recorded.
+fn written(requests: &[Request], found: &[Option<String>], counts: &Counts) -> Recorded {
     let mut cases = String::new();
     let mut otherwise = Vec::new();
-    for (request, outcome) in requests.iter().zip(&found.outcomes) {
-        if outcome.differences.is_empty() {
-            request.render(&mut cases);
-        } else {
-            let got = &outcome.explanation;
-            let reason = got.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-            otherwise.push(format!(
-                "{} {}, {}: {}, here {}{reason}",
-                request.method,
-                request.target,
-                request.who(),
-                request.expect(),
-                got.decision.word(),
-            ));
+    for (request, here) in requests.iter().zip(found) {
+        match here {
+            None => request.render(&mut cases),
+            Some(here) => otherwise.push(format!("{request}, here {here}")),
         }
     }
     let kept = requests.len() - otherwise.len();
@@ -177,9 +178,9 @@ fn written(requests: &[Request], found: &Outcomes, counts: &Counts) -> Recorded 
         "# {summary}.\n\
          # Made by: portcullis policy test --record\n\
          #\n\
-         # Not in a record, and so not in a case: queries, headers, bodies, and claims other than\n\
-         # subject and roles. An organisation that was read from one of them is written there, and\n\
-         # an app token carries what the route demands.\n"
+         # Not in a record, and so not in a case: headers, bodies, values of queries, and claims\n\
+         # other than subject and roles. An organisation that was read from one of them is written\n\
+         # there; an app token carries what was recorded, else what the route demands.\n"
     );
     let mut left_out = Vec::new();
     if *other_lines > 0 {
@@ -205,7 +206,8 @@ fn written(requests: &[Request], found: &Outcomes, counts: &Counts) -> Recorded 
                                 that need what is not recorded:"
         );
         for line in otherwise.iter().take(NAMED) {
-            let _ = writeln!(yaml, "#   {}", line.escape_debug());
+            // What comes from outside is quoted in it; one line it stays in any case.
+            let _ = writeln!(yaml, "#   {}", line.replace(['\n', '\r'], " "));
         }
         if count > NAMED {
             let _ = writeln!(yaml, "#   … and {} more", count - NAMED);

@@ -27,18 +27,29 @@ pub fn text(outcomes: &Outcomes) -> String {
     };
     let routes = outcomes.coverage.routes();
     summary("routes", &routes, &mut text);
-    for route in &routes.untouched {
+    for route in routes.untouched.iter().take(NAMED) {
         let Route { path, methods, hosts, file, line } = route;
         let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
         let hosts = if hosts.is_empty() { String::new() } else { hosts.join(",") + " " };
         let _ = writeln!(text, "  {hosts}{methods} {path} ({file}:{line})");
     }
+    rest(&routes, &mut text);
     let permissions = outcomes.coverage.permissions();
     summary("permissions", &permissions, &mut text);
-    for names in permissions.untouched.chunks(4) {
-        let _ = writeln!(text, "  {}", names.join(", "));
+    for name in permissions.untouched.iter().take(NAMED) {
+        let _ = writeln!(text, "  {name}");
     }
+    rest(&permissions, &mut text);
     text
+}
+
+/// Untouched routes, and untouched permissions, that are named.
+const NAMED: usize = 20;
+
+fn rest<T>(of: &Touched<T>, text: &mut String) {
+    if let Some(rest) = of.untouched.len().checked_sub(NAMED).filter(|rest| *rest > 0) {
+        let _ = writeln!(text, "  … and {rest} more, which --json names");
+    }
 }
 
 fn summary<T>(what: &str, of: &Touched<T>, text: &mut String) {

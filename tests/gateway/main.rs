@@ -11,6 +11,7 @@ mod command_line;
 mod exchange;
 mod login;
 mod organisations;
+mod policy_cases;
 mod policy_files;
 mod provider_down;
 mod spellings;

@@ -1,26 +1,36 @@
 //! The request that a record is of, as far as it can be made again, and its case in YAML.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use http::Method;
 use serde_json::{Map, Value as Json};
 
 use super::line::Line;
 use crate::{
-    config::{Config, Place, Route},
+    config::{Config, HostName, Place, Route},
+    permission::{Permission, PermissionSet},
     refusal::Reason,
+    request::path,
     route::Methods,
 };
 
 /// A request that can be put again.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    pub(super) method: String,
+    method: String,
     pub(super) target: String,
     host: String,
     who: Who,
     headers: Vec<(String, String)>,
     body: Option<Json>,
     expect: Vec<(&'static str, String)>,
+}
+
+/// For a list of those that were left out.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {}: {}", self.method, self.target, self.who(), self.expect())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -31,14 +41,17 @@ enum Who {
 }
 
 impl Request {
-    /// `None` when it depended on what no record holds: bytes, time, load, others.
+    /// `None` when it depended on what no record holds (bytes, time, load, others), or when the
+    /// record is none that a gateway writes.
     pub(super) fn of(line: &Line, config: &Config) -> Option<Self> {
-        if line.path.is_empty() || line.host.is_empty() {
-            return None;
-        }
+        let query = line.query.iter().map(|query| format!("?{query}"));
+        let target = line.path.clone() + &query.collect::<String>();
+        path::split(&target).ok()?;
+        Method::from_bytes(line.method.as_bytes()).ok()?;
+        HostName::parse(&line.host)?;
         let mut request = Self {
             method: line.method.clone(),
-            target: line.path.clone(),
+            target,
             host: line.host.clone(),
             who: Who::Nobody,
             headers: Vec::new(),
@@ -51,8 +64,11 @@ impl Request {
             "forward" => {
                 request.expects("route", line.route.as_deref());
                 request.expects("credential", line.credential.as_deref());
-                request.expects("organisation", line.organisation.as_deref());
-                request.expects("would_refuse", line.would_refuse.as_deref());
+                let organisation = line.organisation.map(|id| id.to_string());
+                request.expects("organisation", organisation.as_deref());
+                if let Some(word) = line.would_refuse.as_deref() {
+                    request.expects("would_refuse", Some(reason(word)?.word()));
+                }
                 request.called_by(line, config);
             }
             "login" => {
@@ -68,7 +84,7 @@ impl Request {
     fn refused(&mut self, line: &Line, config: &Config) -> Option<()> {
         let word = line.reason.as_deref()?;
         self.expects("reason", Some(word));
-        let reason = Reason::ALL.iter().find(|reason| reason.word() == word)?;
+        let reason = reason(word)?;
         let over = |by: &str| vec![("by", by.to_owned()), ("claims", "{ exp: 1 }".to_owned())];
         match reason {
             Reason::NoRoute | Reason::MethodNotAllowed | Reason::AmbiguousPath => return Some(()),
@@ -106,32 +122,34 @@ impl Request {
         let mut who = vec![("by", by.to_owned())];
         who.extend(line.subject.as_deref().map(|subject| ("subject", plain(subject))));
         who.extend(line.actor.as_deref().map(|actor| ("actor", plain(actor))));
-        let organisation = line.organisation.as_deref();
-        let named = organisation.is_some_and(|here| self.name(here, route));
-        match by {
-            "app" => {
-                let lacks = line.reason.as_deref() == Some(Reason::PermissionMissing.word());
-                let named = route.filter(|_| !lacks).map(|route| route.permissions.named());
-                let names: Vec<_> = named.iter().flat_map(|named| named.iter()).collect();
-                let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-                who.push(("permissions", format!("[{}]", names.join(", "))));
-                who.extend(organisation.map(|here| ("organisation", plain(here))));
-            }
-            _ => {
-                let roles: Vec<_> = line.roles.iter().map(|role| plain(role)).collect();
-                who.push(("roles", format!("[{}]", roles.join(", "))));
-                let chosen = organisation.filter(|_| by == "session" && !named);
-                who.extend(chosen.map(|here| ("organisation", plain(here))));
-            }
+        let mut named = false;
+        if let Some(organisation) = line.named.or(line.organisation) {
+            named = self.name(&organisation.to_string(), route, line.query.is_some());
         }
+        let own = match by {
+            "app" => line.own_organisation.or(line.organisation),
+            // Where the request names none, it was the one that the user had chosen.
+            "session" => line.own_organisation.or(line.organisation.filter(|_| !named)),
+            _ => None,
+        };
+        if by == "app" {
+            who.push((
+                "permissions",
+                list(permissions(line, route).iter().map(Permission::as_str)),
+            ));
+        } else {
+            who.push(("roles", list(line.roles.iter().map(String::as_str))));
+        }
+        who.extend(own.map(|own| ("organisation", plain(&own.to_string()))));
         self.who = Who::Described(who);
     }
 
     /// Writes the organisation where the route reads it; whether there is such a place.
-    fn name(&mut self, organisation: &str, route: Option<&Route>) -> bool {
+    fn name(&mut self, organisation: &str, route: Option<&Route>, query_known: bool) -> bool {
         let mut named = false;
         for place in route.into_iter().flat_map(|route| &route.organisation.places) {
             match &place.place {
+                Place::Query(_) if query_known => {}
                 Place::Query(name) => {
                     let sign = if self.target.contains('?') { '&' } else { '?' };
                     let name: String =
@@ -188,9 +206,27 @@ impl Request {
     }
 }
 
+/// What an app token carried: as recorded, else what the route demands, unless it lacked that.
+fn permissions(line: &Line, route: Option<&Route>) -> PermissionSet {
+    if let Some(names) = &line.permissions {
+        return names.iter().filter_map(|name| Permission::parse(name)).collect();
+    }
+    let lacked = line.reason.as_deref() == Some(Reason::PermissionMissing.word());
+    let route = route.filter(|_| !lacked);
+    route.map_or_else(PermissionSet::default, |route| route.permissions.named())
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", words.map(plain).collect::<Vec<_>>().join(", "))
+}
+
+fn reason(word: &str) -> Option<Reason> {
+    Reason::ALL.iter().find(|reason| reason.word() == word).copied()
+}
+
 /// The route of a record in this configuration.
 fn route<'c>(line: &Line, config: &'c Config) -> Option<&'c Route> {
-    let method = http::Method::from_bytes(line.method.as_bytes()).ok()?;
+    let method = Method::from_bytes(line.method.as_bytes()).ok()?;
     config.routes.iter().find(|route| {
         let methods = Methods::new(route.methods.iter().map(|method| method.as_str()));
         Some(route.path.as_str()) == line.route.as_deref()
@@ -219,7 +255,7 @@ fn mapping(keys: &[(&'static str, String)]) -> String {
 
 /// A word without quotes where YAML cannot take it for anything else.
 fn plain(text: &str) -> String {
-    let begins = text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic());
+    let begins = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
     let word = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b));
     let special = ["true", "false", "null", "nan", "inf", "infinity"];
     if begins && word && !special.contains(&&*text.to_ascii_lowercase()) {
