@@ -27,7 +27,7 @@ use crate::{
     },
     policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
     refusal::{Reason, Refusal},
-    request::{Rules, TrustedRequest},
+    request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
     session::{self, Jar},
@@ -299,6 +299,7 @@ impl State {
             Ok(named) => (named, None),
             Err(refusal) => (None, Some(refusal)),
         };
+        facts.named = named;
         let seen = policy::Request {
             named,
             own: target
@@ -349,6 +350,9 @@ impl State {
                 (None, None)
             }
         };
+        // The limit is the route's. Nobody asks for a credential that will not be used.
+        trace.enter(Step::Route);
+        declared_body(headers, target.body)?;
         let (target, session_id) = (target.clone(), caller.session_id);
         Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
     }

@@ -37,7 +37,17 @@ pub struct Case {
     pub expected: Expected,
 }
 
-/// What is expected of a request. What is not said may be anything; `Some(None)` expects none.
+/// What is wanted of a value that may be none.
+#[derive(Clone, Debug, Default)]
+pub enum Wanted<T> {
+    /// Nothing is said about it.
+    #[default]
+    Anything,
+    /// This value, or none.
+    Just(Option<T>),
+}
+
+/// What is expected of a request. What is not said may be anything.
 #[derive(Clone, Debug)]
 pub struct Expected {
     /// Forwarded, refused, or sent to the login.
@@ -47,17 +57,17 @@ pub struct Expected {
     /// Why it is refused.
     pub reason: Option<Reason>,
     /// The route's path pattern.
-    pub route: Option<Option<String>>,
+    pub route: Wanted<String>,
     /// The upstream's name.
-    pub upstream: Option<Option<String>>,
+    pub upstream: Wanted<String>,
     /// For which organisation.
-    pub organisation: Option<Option<Organisation>>,
+    pub organisation: Wanted<Organisation>,
     /// Who asks.
-    pub subject: Option<Option<String>>,
+    pub subject: Wanted<String>,
     /// The word of the credential that the upstream gets.
-    pub credential: Option<Option<String>>,
+    pub credential: Wanted<String>,
     /// What would refuse it, if its route were not on trial.
-    pub would_refuse: Option<Option<Reason>>,
+    pub would_refuse: Wanted<Reason>,
 }
 
 /// Where an expectation was not met.
@@ -133,40 +143,40 @@ impl Expected {
     #[must_use]
     pub fn differences(&self, found: &Explanation) -> Vec<Difference> {
         let mut differences = Vec::new();
-        let mut compare = |what, expected: Option<Option<String>>, got: Option<String>| {
-            if let Some(expected) = expected
-                && expected != got
-            {
+        let mut compare = |what, expected: Option<String>, got: Option<String>| {
+            if expected != got {
                 differences.push(Difference { what, expected, got });
             }
         };
         let word = |text: &str| Some(text.to_owned());
-        compare("decision", Some(word(self.decision.word())), word(found.decision.word()));
-        compare(
-            "status",
-            self.status.map(|status| Some(status.to_string())),
-            found.status.map(|status| status.to_string()),
-        );
-        compare(
-            "reason",
-            self.reason.map(|reason| word(reason.word())),
-            found.reason.and_then(|reason| word(reason.word())),
-        );
-        compare("route", self.route.clone(), found.route.clone());
-        compare("upstream", self.upstream.clone(), found.upstream.clone());
+        compare("decision", word(self.decision.word()), word(found.decision.word()));
+        if let Some(status) = self.status {
+            let got = found.status.map(|status| status.to_string());
+            compare("status", Some(status.to_string()), got);
+        }
+        if let Some(reason) = self.reason {
+            let got = found.reason.and_then(|reason| word(reason.word()));
+            compare("reason", word(reason.word()), got);
+        }
         let id = |organisation: Organisation| organisation.to_string();
-        compare(
-            "organisation",
-            self.organisation.map(|expected| expected.map(id)),
-            found.organisation.map(id),
-        );
-        compare("subject", self.subject.clone(), found.subject.clone());
-        compare("credential", self.credential.clone(), found.credential.and_then(word));
-        compare(
-            "would_refuse",
-            self.would_refuse.map(|expected| expected.and_then(|reason| word(reason.word()))),
-            found.would_refuse.and_then(|reason| word(reason.word())),
-        );
+        if let Wanted::Just(expected) = self.organisation {
+            compare("organisation", expected.map(id), found.organisation.map(id));
+        }
+        if let Wanted::Just(expected) = self.would_refuse {
+            let [expected, got] = [expected, found.would_refuse]
+                .map(|reason| reason.and_then(|reason| word(reason.word())));
+            compare("would_refuse", expected, got);
+        }
+        for (what, expected, got) in [
+            ("route", &self.route, found.route.clone()),
+            ("upstream", &self.upstream, found.upstream.clone()),
+            ("subject", &self.subject, found.subject.clone()),
+            ("credential", &self.credential, found.credential.and_then(word)),
+        ] {
+            if let Wanted::Just(expected) = expected {
+                compare(what, expected.clone(), got);
+            }
+        }
         differences
     }
 }

@@ -39,7 +39,6 @@ use crate::{
     organisation::Organisation,
     permission::PermissionSet,
     refusal::{Reason, Refusal},
-    request::declared_body,
     step::{Step, Trace},
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
@@ -134,11 +133,12 @@ pub struct Explainer {
     public_host: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
 fn decision<S: Serializer>(decision: &Verdict, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(decision.word())
 }
 
-#[expect(clippy::ref_option, reason = "what serde passes")]
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "what serde passes")]
 fn reason<S: Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
     reason.map(Reason::word).serialize(to)
 }
@@ -273,9 +273,6 @@ async fn pass(
         return Ok(Passed::Login);
     };
     let word = foresee(state, &allowed, facts, steps)?;
-    // The limit is the route's.
-    steps.enter(Step::Route);
-    declared_body(headers, allowed.target.body)?;
     let demanded = allowed.target.policy.permissions.named();
     Ok(Passed::Forward(word, allowed.permit.permissions().intersection(&demanded)))
 }

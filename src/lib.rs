@@ -17,8 +17,9 @@
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
-//! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same,
-//! and [`cases`] holds what it decides against what is expected.
+//! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
+//! tells its steps ([`step`]) to whoever listens. [`cases`] holds what it decides against what is
+//! expected.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!

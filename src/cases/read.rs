@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Map, Value as Json};
 
-use super::{Case, Expected};
+use super::{Case, Expected, Wanted};
 use crate::{
     config::{
         Config, Faults,
@@ -342,12 +342,11 @@ fn headers(node: &Node, cx: &mut Reader<'_>) -> Option<Vec<(HeaderName, HeaderVa
             };
             for line in lines {
                 // Not quoted: it may hold a credential.
-                match line.text().map(HeaderValue::try_from) {
-                    Some(Ok(value)) => read.push((header_name.clone(), value)),
-                    _ => {
-                        sound = false;
-                        cx.fault(&line.position, "is not the value of a header");
-                    }
+                if let Some(Ok(value)) = line.text().map(HeaderValue::try_from) {
+                    read.push((header_name.clone(), value));
+                } else {
+                    sound = false;
+                    cx.fault(&line.position, "is not the value of a header");
                 }
             }
         });
@@ -402,26 +401,24 @@ fn expected(node: &Node, cx: &mut Reader<'_>) -> Option<Expected> {
         decision,
         status: None,
         reason,
-        route: None,
-        upstream: None,
-        organisation: None,
-        subject: None,
-        credential: None,
-        would_refuse: None,
+        route: Wanted::Anything,
+        upstream: Wanted::Anything,
+        organisation: Wanted::Anything,
+        subject: Wanted::Anything,
+        credential: Wanted::Anything,
+        would_refuse: Wanted::Anything,
     };
     if let Value::Scalar { text, .. } = &node.value {
         let decision =
             DECISIONS.iter().find(|(word, _)| word == text).map(|(_, decision)| *decision);
         let reason = Reason::ALL.iter().find(|reason| reason.word() == text).copied();
-        return match decision.or(reason.map(|_| Verdict::Refuse)) {
-            Some(decision) => Some(anything(decision, reason)),
-            None => {
-                let decisions = DECISIONS.iter().map(|(word, _)| *word);
-                let known = decisions.chain(Reason::ALL.iter().map(|reason| reason.word()));
-                let what = format!("is no decision and no reason{}", hint(text, known));
-                cx.wrong(node, &what)
-            }
-        };
+        if let Some(decision) = decision.or(reason.map(|_| Verdict::Refuse)) {
+            return Some(anything(decision, reason));
+        }
+        let decisions = DECISIONS.iter().map(|(word, _)| *word);
+        let known = decisions.chain(Reason::ALL.iter().map(|reason| reason.word()));
+        let what = format!("is no decision and no reason{}", hint(text, known));
+        return cx.wrong(node, &what);
     }
     let mut keys = Section::of(node, EXPECT, cx)?;
     let decision = keys.take("decision", cx, |node, cx| cx.word(node, DECISIONS));
@@ -480,10 +477,11 @@ impl<'n> Section<'n> {
         name: &str,
         cx: &mut Reader<'_>,
         read: impl FnOnce(&'n Node, &mut Reader<'_>) -> Option<T>,
-    ) -> Option<Option<T>> {
-        if self.node.key(name)?.is_null() {
-            return Some(None);
+    ) -> Wanted<T> {
+        match self.node.key(name) {
+            None => Wanted::Anything,
+            Some(node) if node.is_null() => Wanted::Just(None),
+            Some(_) => Wanted::Just(self.take(name, cx, read)),
         }
-        self.take(name, cx, read).map(Some)
     }
 }

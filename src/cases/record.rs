@@ -122,10 +122,9 @@ impl Recording {
         now: Timestamp,
     ) -> Result<Recorded, Faults> {
         let requests: Vec<Request> = self.requests.into_values().collect();
-        let mut all = String::from("cases:\n");
-        requests.iter().for_each(|request| request.render(&mut all));
-        if requests.is_empty() {
-            all = "cases: []\n".to_owned();
+        let mut all = String::from(if requests.is_empty() { "cases: []\n" } else { "cases:\n" });
+        for request in &requests {
+            request.render(&mut all);
         }
         let mut faults = Faults::default();
         let cases = read("recorded", &all, &loaded.config, &mut faults);

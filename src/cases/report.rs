@@ -61,8 +61,9 @@ fn summary<T>(what: &str, of: &Touched<T>, text: &mut String) {
 fn failure(outcome: &Outcome, text: &mut String) {
     let place = &outcome.case.place;
     let wanted: Vec<_> =
-        outcome.differences.iter().map(|each| told(each, &each.expected)).collect();
-    let got: Vec<_> = outcome.differences.iter().map(|each| told(each, &each.got)).collect();
+        outcome.differences.iter().map(|each| told(each, each.expected.as_deref())).collect();
+    let got: Vec<_> =
+        outcome.differences.iter().map(|each| told(each, each.got.as_deref())).collect();
     let _ = writeln!(
         text,
         "{}:{}: {}: expected {}, got {}",
@@ -81,8 +82,8 @@ fn failure(outcome: &Outcome, text: &mut String) {
     }
 }
 
-fn told(difference: &Difference, value: &Option<String>) -> String {
-    format!("{} {}", difference.what, value.as_deref().unwrap_or("none"))
+fn told(difference: &Difference, value: Option<&str>) -> String {
+    format!("{} {}", difference.what, value.unwrap_or("none"))
 }
 
 const fn word(verdict: StepVerdict) -> &'static str {
@@ -105,12 +106,12 @@ pub fn json(outcomes: &Outcomes) -> serde_json::Result<String> {
     struct Report<'o> {
         total: usize,
         failed: usize,
-        cases: Vec<Line<'o>>,
+        cases: Vec<Told<'o>>,
         routes: Touched<&'o Route>,
         permissions: Touched<&'o str>,
     }
     #[derive(Serialize)]
-    struct Line<'o> {
+    struct Told<'o> {
         file: &'o str,
         line: usize,
         name: &'o str,
@@ -123,7 +124,7 @@ pub fn json(outcomes: &Outcomes) -> serde_json::Result<String> {
     let cases = outcomes.outcomes.iter().map(|outcome| {
         let Outcome { case, differences, explanation } = outcome;
         let passed = differences.is_empty();
-        Line {
+        Told {
             file: &case.place.file,
             line: case.place.line,
             name: &case.name,

@@ -171,11 +171,10 @@ async fn what_is_not_as_expected_is_told_and_the_rest_is_not() {
     assert!(
         text.starts_with(
             "c.yaml:6: GET /api/did/v1: expected decision refuse, status 403, reason \
-             permission_missing, route none, upstream bff, organisation none, subject carol, \
-             credential none, would_refuse role_missing, got decision forward, status 200, reason \
-             none, route /api/did/v1, upstream core, organisation \
-             6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11, subject bob, credential app, would_refuse \
-             none\n    view           pass"
+             permission_missing, organisation none, would_refuse role_missing, route none, \
+             upstream bff, subject carol, credential none, got decision forward, status 200, \
+             reason none, organisation 6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11, would_refuse none, \
+             route /api/did/v1, upstream core, subject bob, credential app\n    view           pass"
         ),
         "{text}"
     );

@@ -5,7 +5,10 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+};
 use pingora_proxy::Session;
 use uuid::Uuid;
 
@@ -16,7 +19,7 @@ use crate::{
     login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
     request::{TrustedRequest, declared_body},
-    telemetry::record::Verdict,
+    telemetry::record::{Facts, Verdict},
     time::Timestamp,
 };
 
@@ -201,6 +204,18 @@ pub(super) fn fresh_id() -> Box<str> {
     Uuid::new_v4().as_hyphenated().to_string().into()
 }
 
+/// Notes where a request that cannot be viewed says that it is going: for the record alone, and
+/// bounded.
+pub(super) fn as_sent(head: &RequestHeader, facts: &mut Facts) {
+    let bounded = |bytes: &[u8]| -> Box<str> {
+        String::from_utf8_lossy(bytes.get(..LONGEST_AS_SENT).unwrap_or(bytes)).into()
+    };
+    let path = head.raw_path().split(|&byte| byte == b'?').next().unwrap_or_default();
+    facts.path = bounded(path);
+    facts.host =
+        head.headers.get(header::HOST).map_or_else(Box::default, |host| bounded(host.as_bytes()));
+}
+
 /// The method for records, without an allocation for those that are usual.
 pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
     const USUAL: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
@@ -215,6 +230,8 @@ const REQUEST_ID: &str = "X-Request-Id";
 const OWN_BODY: usize = 4 * 1024;
 /// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
 const DRAINED: usize = 64 * 1024;
+/// Bytes of a path or host that could not be viewed.
+const LONGEST_AS_SENT: usize = 512;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The keys that Core reads. Public, and worth caching for less than a rotation takes.
