@@ -9,13 +9,15 @@
 //! goes without asking a token service, and listens to it ([`crate::step`]).
 
 mod caller;
+mod own_endpoint;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 
 use self::caller::Caller;
+pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
 use crate::{
     authentication::Authenticator,
     credential::{self, Credential},
@@ -30,9 +32,9 @@ use crate::{
     request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
-    session::{self, Jar},
+    session::Jar,
     step::{Step, Trace},
-    sts::{Sts, issuer::Issuer},
+    sts::Sts,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
     upstream::Upstream,
@@ -124,36 +126,6 @@ pub(crate) struct Allowed {
     pub(crate) new_body: Option<Bytes>,
 }
 
-/// An endpoint that the gateway answers itself.
-pub enum OwnEndpoint<'s> {
-    /// The keys of our own token service.
-    Keys(&'s Arc<Issuer>),
-    /// Login, logout, session.
-    Session(&'s Sessions),
-}
-
-impl OwnEndpoint<'_> {
-    /// What stands for it in records: its path, or the prefix of all of them.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        match self {
-            Self::Keys(_) => JWKS_PATH,
-            Self::Session(sessions) => sessions.login.prefix(),
-        }
-    }
-
-    /// The refusal of any method but GET and HEAD.
-    #[must_use]
-    pub fn only_read() -> Refusal {
-        let mut refusal = Refusal::new(Reason::MethodNotAllowed, "the keys are only read");
-        refusal.allow = Some("GET, HEAD".into());
-        refusal
-    }
-}
-
-/// Where Core reads the keys of our own token service.
-pub const JWKS_PATH: &str = "/.well-known/jwks.json";
-
 /// A request whose route and caller are known.
 pub struct Identified<'t, 'p> {
     found: Match<'t, 'p, Target>,
@@ -173,18 +145,6 @@ impl Identified<'_, '_> {
 }
 
 impl State {
-    /// Which of our own endpoints a path is.
-    #[must_use]
-    pub fn own_endpoint(&self, path: &str) -> Option<OwnEndpoint<'_>> {
-        if path == JWKS_PATH
-            && let Some(issuer) = self.sts.as_ref().and_then(Sts::issuer)
-        {
-            return Some(OwnEndpoint::Keys(issuer));
-        }
-        let sessions = self.sessions.as_ref().filter(|sessions| sessions.login.owns(path));
-        sessions.map(OwnEndpoint::Session)
-    }
-
     /// Finds a request's route and who asks.
     ///
     /// # Errors
@@ -355,22 +315,6 @@ impl State {
         declared_body(headers, target.body)?;
         let (target, session_id) = (target.clone(), caller.session_id);
         Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
-    }
-
-    /// The sessions of a login that is about to begin, and what of them the browser has.
-    ///
-    /// # Errors
-    /// `credential_missing` where nobody can log in, `duplicate_header` for a cookie sent twice.
-    pub(crate) fn login_cookies<'h>(
-        &self,
-        headers: &'h HeaderMap,
-    ) -> Result<(&Sessions, session::Cookies<'h>), Refusal> {
-        let sessions = self.sessions.as_ref().ok_or_else(|| {
-            Refusal::new(Reason::CredentialMissing, "no browser login is configured")
-        })?;
-        let fields = headers.get_all(header::COOKIE);
-        let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
-        Ok((sessions, cookies))
     }
 
     /// What a user is told about their own rights.
