@@ -69,14 +69,14 @@ fn failure(outcome: &Outcome, text: &mut String) {
         "{}:{}: {}: expected {}, got {}",
         place.file,
         place.line,
-        outcome.case.name.escape_debug(),
+        plain(&outcome.case.name),
         wanted.join(", "),
         got.join(", ")
     );
     for step in &outcome.explanation.steps {
         if step.verdict != StepVerdict::Skip {
             let verdict = word(step.verdict);
-            let detail = step.detail.escape_debug();
+            let detail = plain(&step.detail);
             let _ = writeln!(text, "    {:<15}{verdict:<13}{detail}", step.step);
         }
     }
@@ -84,6 +84,11 @@ fn failure(outcome: &Outcome, text: &mut String) {
 
 fn told(difference: &Difference, value: Option<&str>) -> String {
     format!("{} {}", difference.what, value.unwrap_or("none"))
+}
+
+/// On one line, whatever a request brought.
+fn plain(text: &str) -> String {
+    text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect()
 }
 
 const fn word(verdict: StepVerdict) -> &'static str {
