@@ -94,7 +94,8 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
 
 #[test]
 fn check_warns_of_permissions_that_lead_nowhere_and_exits_0() {
-    let file = File::new(&good().replace("[CREDENTIAL_LIST] }", "[CREDENTIAL_DETAIL] }"));
+    let file =
+        File::new(&good().replace("reader: [CREDENTIAL_LIST]", "reader: [CREDENTIAL_DETAIL]"));
     let output = portcullis(&["check", "--config", file.path()]);
     assert_eq!(output.status.code(), Some(0));
     let warned = text(&output.stderr).replace(file.path(), "g.yaml");
@@ -102,7 +103,7 @@ fn check_warns_of_permissions_that_lead_nowhere_and_exits_0() {
         warned,
         "g.yaml:5:26: warning: system_roles.reader[0]: grants CREDENTIAL_DETAIL, which no route \
          (g.yaml:15:3) demands\n\
-         g.yaml:18:71: warning: routes[1].permissions: nobody passes: no system role \
+         g.yaml:18:65: warning: routes[1].permissions: nobody passes: no system role \
          (g.yaml:5:15) grants any of CREDENTIAL_LIST\n"
     );
     assert!(text(&output.stdout).ends_with("no faults, 2 routes\n"));
