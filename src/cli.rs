@@ -57,6 +57,9 @@ enum Command {
     ///
     /// Each fault is a line `file:line:column: key.path: what is wrong and what to write`. Exits
     /// with 0 when there is none and with 78 otherwise. Opens no port and talks to nobody.
+    ///
+    /// A permission that a route demands and no system role grants, or one that is granted and
+    /// demanded nowhere, is a warning on standard error and changes nothing else.
     Check(ConfigFile),
     /// Say why a request is forwarded or refused.
     ///
@@ -125,6 +128,10 @@ fn check(file: &ConfigFile) -> u8 {
     match run::load(&file.config) {
         Ok(loaded) => {
             let routes = loaded.config.routes.len();
+            for warning in loaded.warnings() {
+                let config::Fault { position, key_path, message } = warning;
+                complain(&format!("{position}: warning: {key_path}: {message}"), 0);
+            }
             print(&format!("{}: no faults, {routes} routes\n", file.config.display()))
         }
         Err(faults) => complain(&faults, EX_CONFIG),

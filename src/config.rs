@@ -8,13 +8,14 @@
 mod check;
 mod fault;
 mod include;
-mod key_path;
-mod read;
+pub(crate) mod key_path;
+pub(crate) mod read;
 pub mod sections;
-mod suggest;
+pub(crate) mod suggest;
 pub mod types;
 mod unavailable;
-mod yaml;
+mod warning;
+pub(crate) mod yaml;
 
 use std::{
     fs::File,
@@ -53,6 +54,20 @@ impl Loaded {
     #[must_use]
     pub fn position(&self, key_path: &str) -> Option<&Position> {
         Some(self.places.nearest(&KeyPath::parse(key_path)?))
+    }
+}
+
+impl Loaded {
+    /// What is no fault and yet hardly meant: permissions that routes demand and no system role
+    /// grants, and those that one grants and no route demands. By file and position.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        for (key_path, message) in warning::of(self) {
+            let position = self.places.nearest(&key_path).clone();
+            faults.add(Fault { position, key_path: key_path.to_string(), message });
+        }
+        faults.sorted().iter().cloned().collect()
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     credential::{self, Plan},
     jwks::{FetchError, Jwks},
     organisation::Organisation,
+    permission::PermissionSet,
     refusal::{Reason, Refusal},
     step::{Step, Trace},
     telemetry::record::{Facts, Verdict},
@@ -114,6 +115,12 @@ pub struct Explanation {
     pub would_refuse: Option<Reason>,
     /// Every step, in order.
     pub steps: Vec<Passage>,
+    /// Which route, by its index in the configuration.
+    #[serde(skip)]
+    pub route_index: Option<usize>,
+    /// Those of the route's permissions with which it is forwarded.
+    #[serde(skip)]
+    pub permissions: PermissionSet,
 }
 
 /// Answers questions about one configuration.
@@ -195,8 +202,9 @@ impl Explainer {
         };
         let bytes = wire::write(question, &self.public_host, &credentials)?;
         let (mut facts, mut steps) = (Facts::default(), Steps::default());
-        let passed = pass(state, bytes, question, &mut facts, &mut steps, now).await;
-        Ok(explanation(passed, facts, steps))
+        let mut index = None;
+        let passed = pass(state, bytes, question, &mut facts, &mut index, &mut steps, now).await;
+        Ok(Explanation { route_index: index, ..explanation(passed, facts, steps) })
     }
 
     /// The audience of the upstream to which a question leads: what an app token is for.
@@ -218,8 +226,8 @@ impl Explainer {
 
 /// What is not refused.
 enum Passed {
-    /// To the upstream, with this credential.
-    Forward(&'static str),
+    /// To the upstream, with this credential and thanks to these permissions.
+    Forward(&'static str, PermissionSet),
     Login,
     /// One of our own endpoints answers; with the status, where there is only one.
     Own(Option<u16>),
@@ -231,6 +239,7 @@ async fn pass(
     head: Vec<u8>,
     question: &Question,
     facts: &mut Facts,
+    index: &mut Option<usize>,
     steps: &mut Steps,
     now: Timestamp,
 ) -> Result<Passed, Refusal> {
@@ -248,10 +257,9 @@ async fn pass(
     }
     steps.found(|| "none of the gateway's own".to_owned());
     let headers = received.headers();
-    let (mut index, mut cookies) = (None, Vec::new());
-    let identified = state
-        .identify_traced(&request, headers, facts, &mut index, &mut cookies, now, steps)
-        .await?;
+    let mut cookies = Vec::new();
+    let identified =
+        state.identify_traced(&request, headers, facts, index, &mut cookies, now, steps).await?;
     let body = match identified.needs_body() {
         Some(bound) => {
             steps.enter(Step::Organisation);
@@ -264,7 +272,9 @@ async fn pass(
         state.login_cookies(headers)?;
         return Ok(Passed::Login);
     };
-    foresee(state, &allowed, facts, steps).map(Passed::Forward)
+    let word = foresee(state, &allowed, facts, steps)?;
+    let demanded = allowed.target.policy.permissions.named();
+    Ok(Passed::Forward(word, allowed.permit.permissions().intersection(&demanded)))
 }
 
 /// The credential that the upstream would get, as far as that is known without asking for it.
@@ -325,8 +335,12 @@ fn answered_here(
 }
 
 fn explanation(passed: Result<Passed, Refusal>, facts: Facts, mut steps: Steps) -> Explanation {
+    let mut permissions = PermissionSet::default();
     let (decision, status, credential, reason) = match passed {
-        Ok(Passed::Forward(word)) => (Verdict::Forward, Some(200), Some(word), None),
+        Ok(Passed::Forward(word, used)) => {
+            permissions = used;
+            (Verdict::Forward, Some(200), Some(word), None)
+        }
         Ok(Passed::Login) => {
             steps.login();
             (Verdict::Login, Some(302), None, None)
@@ -350,5 +364,7 @@ fn explanation(passed: Result<Passed, Refusal>, facts: Facts, mut steps: Steps) 
         subject: text(facts.subject),
         would_refuse: facts.would_refuse,
         steps: steps.finish(),
+        route_index: None,
+        permissions,
     }
 }

@@ -18,8 +18,9 @@
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
 //! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
-//! tells its steps ([`step`]) to whoever listens.
-//! [`watch`] runs beside all of them, and tells when an upstream no longer is what the routes say.
+//! tells its steps ([`step`]) to whoever listens. [`cases`] holds what it decides against what is
+//! expected. [`watch`] runs beside all of them, and tells when an upstream no longer is what the
+//! routes say.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -31,6 +32,7 @@ pub mod answer;
 pub mod assembly;
 pub mod authentication;
 pub mod bearer;
+pub mod cases;
 pub mod cli;
 pub mod config;
 pub mod credential;

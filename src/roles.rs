@@ -35,6 +35,15 @@ impl PermissionPattern {
         }
     }
 
+    /// Whether it stands for this permission.
+    #[must_use]
+    pub fn covers(&self, permission: &Permission) -> bool {
+        match self {
+            Self::Name(name) => name == permission,
+            Self::Prefix(prefix) => permission.as_str().starts_with(&**prefix),
+        }
+    }
+
     fn expand<'a>(&'a self, known: &'a PermissionSet) -> impl Iterator<Item = &'a Permission> {
         let (named, prefix) = match self {
             Self::Name(name) => (Some(name), None),

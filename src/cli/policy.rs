@@ -1,6 +1,8 @@
 //! `portcullis policy`: routes and an upstream's OpenAPI document, one made from the other or
 //! compared with it.
 
+mod cases;
+
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -64,6 +66,18 @@ pub(super) enum Policy {
         #[arg(long, value_name = "NAME")]
         upstream: Option<String>,
     },
+    /// Hold what the configuration decides against what is expected.
+    ///
+    /// Cases are requests in YAML, each with a caller and the decision that is expected; the code
+    /// that serves decides them, and nothing is sent. conf/demo-cases.yaml shows every key.
+    ///
+    /// Prints each case that failed with what was expected, what it got and the way to it, then
+    /// how many there were, and which routes and permissions no case touches. A permission is
+    /// touched when a case is forwarded with it, or refused for the lack of it.
+    ///
+    /// Exits with 0 when all passed, with 1 when one failed, and with 78 when the configuration or
+    /// a file of cases has faults.
+    Test(cases::Test),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +101,7 @@ pub(super) fn policy(command: &Policy) -> u8 {
             Ok(document) => print(&routes_file::render(&document, upstream, &source.name())),
             Err(message) => complain(&message, 1),
         },
+        Policy::Test(command) => cases::test(command),
         Policy::Diff { config, document, upstream } => {
             let loaded = match config::load(&config.config) {
                 Ok(loaded) => loaded,

@@ -36,6 +36,9 @@ pub(super) fn run(path: &Path) -> u8 {
         config.routes.len(),
         config.upstreams.len(),
     );
+    for warning in loaded.warnings() {
+        log::warn!("{warning}");
+    }
     let records = match records(config, format) {
         Ok(records) => Arc::new(records),
         Err(error) => return complain(&error, 1),

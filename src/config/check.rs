@@ -177,7 +177,7 @@ impl Notes<'_, '_> {
 }
 
 /// A key path from the root.
-fn path(text: &'static str) -> KeyPath {
+pub(super) fn path(text: &'static str) -> KeyPath {
     text.split('.').fold(KeyPath::default(), |path, key| path.key(key))
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value as Json;
 
-pub(crate) use self::schema::Schemas;
+pub(crate) use self::schema::{Nothing, Schemas};
 use super::{
     fault::{Fault, Faults, Position},
     key_path::{KeyPath, Step},

@@ -6,6 +6,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::Value as Json;
 
 use super::{
     fault::{Fault, Faults, Position},
@@ -49,13 +50,20 @@ pub(crate) struct Entry {
 
 /// Reads one file; `None` when there is no tree to speak of. Faults go to `faults`.
 pub(crate) fn parse(file: &str, text: &str, faults: &mut Faults) -> Option<Node> {
+    if text.len() > LONGEST_FILE {
+        let position = Position { file: file.into(), line: 1, column: 1 };
+        let message = "is longer than 1 MiB; split the routes into `include` files".to_owned();
+        faults.add(Fault { position, key_path: String::new(), message });
+        return None;
+    }
+    parse_long(file, text, faults)
+}
+
+/// The same for a file whose length was bounded by whoever read it.
+pub(crate) fn parse_long(file: &str, text: &str, faults: &mut Faults) -> Option<Node> {
     let file: Arc<str> = file.into();
     let start = Position { file: Arc::clone(&file), line: 1, column: 1 };
     let mut builder = Builder { file, open: Vec::new(), root: None, nodes: 0, faults };
-    if text.len() > LONGEST_FILE {
-        builder.fault(start, "is longer than 1 MiB; split the routes into `include` files");
-        return None;
-    }
     let mut parser = Parser::new_from_str(text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -152,6 +160,22 @@ impl Node {
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a mapping",
             Value::Reported => "something unreadable",
+        }
+    }
+
+    /// As the JSON that it stands for.
+    pub(crate) fn json(&self) -> Json {
+        match &self.value {
+            Value::Scalar { .. } if self.is_null() => Json::Null,
+            Value::Scalar { text, plain } => match serde_json::from_str(text) {
+                Ok(number_or_bool @ (Json::Number(_) | Json::Bool(_))) if *plain => number_or_bool,
+                _ => text.as_str().into(),
+            },
+            Value::Sequence(elements) => elements.iter().map(Self::json).collect(),
+            Value::Mapping(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.node.json())).collect()
+            }
+            Value::Reported => Json::Null,
         }
     }
 

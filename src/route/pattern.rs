@@ -26,6 +26,7 @@ impl PathPattern {
             return Err(match c {
                 '%' => "must be written without percent-encoding".into(),
                 '?' | '#' => "must be a path alone, without query or fragment".into(),
+                ';' => "can never match: a path with `;` has two readings and is refused".into(),
                 c => format!("has a character that no path has: {c:?}"),
             });
         }
@@ -110,6 +111,14 @@ impl PathPattern {
         text
     }
 
+    /// Bytes of the shortest path that it matches: a parameter takes one at least, and the end of
+    /// `{*rest}` may be empty.
+    #[must_use]
+    pub fn shortest_match(&self) -> usize {
+        let taken = |parameter: &str| usize::from(!parameter.starts_with('*'));
+        self.parts().map(|(literal, parameter)| literal.len() + parameter.map_or(0, taken)).sum()
+    }
+
     /// Each literal run with the parameter after it.
     fn parts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.split_inclusive('}').map(|run| {
@@ -121,9 +130,9 @@ impl PathPattern {
     }
 }
 
-/// RFC 3986, section 3.3: `pchar` without percent-encoding; `*` is only for `{*rest}`.
+/// What [`crate::request::path`] lets pass without percent-encoding; `*` is only for `{*rest}`.
 fn is_literal(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@".contains(c)
+    c.is_ascii_alphanumeric() || "-._~!$&'()+,=:@".contains(c)
 }
 
 fn is_parameter(name: &str) -> bool {

@@ -75,7 +75,8 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// Who acts for them.
     pub actor: Option<Arc<str>>,
-    /// The same with everything that is known of them; shown where something refuses.
+    /// The same with everything that is known of them; shown where something refuses, but for
+    /// their roles, which tell what a request that went on was allowed by.
     pub identity: Option<Arc<Identity>>,
     /// The organisation that the request named; shown where something refuses.
     pub named: Option<Organisation>,
@@ -212,7 +213,7 @@ impl Record {
             path: &facts.path,
             query: facts.query.as_deref(),
             named: facts.named.filter(|_| refused),
-            roles: caller.and_then(|caller| bounded(&caller.roles)),
+            roles: facts.identity.as_ref().and_then(|caller| bounded(&caller.roles)),
             permissions: caller
                 .and_then(|caller| caller.permissions.as_ref())
                 .map(|held| held.iter().map(Permission::as_str).take(MOST).collect()),

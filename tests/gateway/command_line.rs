@@ -93,6 +93,23 @@ fn check_prints_every_fault_with_its_place_and_exits_78() {
 }
 
 #[test]
+fn check_warns_of_permissions_that_lead_nowhere_and_exits_0() {
+    let file =
+        File::new(&good().replace("reader: [CREDENTIAL_LIST]", "reader: [CREDENTIAL_DETAIL]"));
+    let output = portcullis(&["check", "--config", file.path()]);
+    assert_eq!(output.status.code(), Some(0));
+    let warned = text(&output.stderr).replace(file.path(), "g.yaml");
+    assert_eq!(
+        warned,
+        "g.yaml:5:26: warning: system_roles.reader[0]: grants CREDENTIAL_DETAIL, which no route \
+         (g.yaml:15:3) demands\n\
+         g.yaml:18:65: warning: routes[1].permissions: nobody passes: no system role \
+         (g.yaml:5:15) grants any of CREDENTIAL_LIST\n"
+    );
+    assert!(text(&output.stdout).ends_with("no faults, 2 routes\n"));
+}
+
+#[test]
 fn check_is_silent_about_a_good_file_but_for_one_line() {
     let file = File::new(&good());
     let output = portcullis(&["check", "-c", file.path()]);

@@ -15,6 +15,7 @@ mod explain;
 mod login;
 mod operations;
 mod organisations;
+mod policy_cases;
 mod policy_files;
 mod provider_down;
 mod spellings;

@@ -110,8 +110,11 @@ fn session(session: &Session, draft: &Draft, notes: &mut Notes<'_, '_>) {
             .strip_prefix(prefix.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         {
-            let message =
-                format!("lies under session.prefix ({prefix}), which the gateway answers");
+            let place = notes.root.nearest(&here.key("prefix"));
+            let message = format!(
+                "can never match: it lies under session.prefix ({prefix}, {place}), which the \
+                 gateway answers itself"
+            );
             notes.fault(&route.key("path"), message);
         }
     }

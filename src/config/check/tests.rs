@@ -121,7 +121,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "session: { keys: [{ file: session-key }], prefix: /a }\n",
         "routes[0].path",
-        "lies under session.prefix",
+        "lies under session.prefix (/a, gateway.yaml:1:51)",
     ),
     (
         "session: { keys: [{ file: session-key }], after_logout: //evil.example }\n",
@@ -228,7 +228,33 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "routes: [{ path: /a, hosts: [b.example], upstream: core }]\n",
         "routes[0].hosts[0]",
-        "none of the hosts answered",
+        "none of the hosts answered (public_url, gateway.yaml:2:13)",
+    ),
+    (
+        "hosts: [desk.example.com]\nroutes: [{ path: /a, hosts: [a.example], upstream: core }]\n",
+        "routes[0].hosts[0]",
+        "none of the hosts answered (hosts, gateway.yaml:1:8)",
+    ),
+    (
+        "routes: [{ path: /.well-known/jwks.json, access: public, upstream: core }]\n",
+        "routes[0].path",
+        "can never match: the gateway itself publishes the keys of sts.issuer (gateway.yaml:",
+    ),
+    (
+        "limits: { target: 8 }\nroutes: [{ path: '/a/{b}/cdef/{*rest}', upstream: core }]\n",
+        "routes[0].path",
+        "can never match: its paths have 10 bytes at least, and limits.target (gateway.yaml:1:19)",
+    ),
+    ("routes: [{ path: '/a;b', upstream: core }]\n", "routes[0].path", "can never match"),
+    (
+        "routes: [{ path: /a, methods: [GET], upstream: core }, { path: /a, methods: [POST], upstream: core }, { path: /a, methods: [POST, HEAD], upstream: core }]\n",
+        "routes[2].path",
+        "as routes[0] (gateway.yaml:1:18) and can never match",
+    ),
+    (
+        "hosts: [desk.example.com, b.example]\nroutes: [{ path: /a, methods: [PUT, GET, PATCH], hosts: [b.example], upstream: core }, { path: /a, methods: [HEAD, PUT], upstream: core }]\n",
+        "routes[1].path",
+        "as routes[0] (gateway.yaml:2:18): HEAD, PUT; tell",
     ),
     (
         "routes: [{ path: '/a/{b}', upstream: core }, { path: '/a/{c}', methods: [GET], upstream: core }]\n",
@@ -243,7 +269,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "routes: [{ path: '/a/{b}', upstream: core }, { path: '/a/{*c}', upstream: core }]\n",
         "routes[1].path",
-        "cannot be told apart from /a/{b}",
+        "cannot be told apart from /a/{b} (routes[0].path, gateway.yaml:1:18)",
     ),
 ];
 

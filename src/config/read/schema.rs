@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Field, Read, Reader, Surroundings};
 use crate::config::{
     fault::Faults,
-    yaml::{self, Node, Value},
+    yaml::{self, Node},
 };
 
 /// The sections met so far.
@@ -76,7 +76,7 @@ impl FieldSchemas<'_> {
             if node.as_ref().and_then(|node| T::read(node, &mut cx)).is_none() {
                 self.schemas.unreadable_defaults.push(format!("{}.{}", self.section, field.key));
             }
-            node.as_ref().map_or(Json::Null, json)
+            node.as_ref().map_or(Json::Null, Node::json)
         });
         if let Some(schema) = schema.as_object_mut() {
             schema.insert("description".into(), field.doc.trim().into());
@@ -91,8 +91,8 @@ impl FieldSchemas<'_> {
     }
 }
 
-/// Defaults come from nowhere but their text.
-struct Nothing;
+/// For texts that take nothing from elsewhere, as defaults do.
+pub(crate) struct Nothing;
 
 impl Surroundings for Nothing {
     fn file(&self, _: &Path, _: usize) -> std::io::Result<Vec<u8>> {
@@ -101,21 +101,5 @@ impl Surroundings for Nothing {
 
     fn variable(&self, _: &str) -> Option<String> {
         None
-    }
-}
-
-/// YAML as the JSON that a schema validator sees.
-fn json(node: &Node) -> Json {
-    match &node.value {
-        Value::Scalar { .. } if node.is_null() => Json::Null,
-        Value::Scalar { text, plain } => match serde_json::from_str(text) {
-            Ok(number_or_bool @ (Json::Number(_) | Json::Bool(_))) if *plain => number_or_bool,
-            _ => text.as_str().into(),
-        },
-        Value::Sequence(elements) => elements.iter().map(json).collect(),
-        Value::Mapping(entries) => {
-            entries.iter().map(|entry| (entry.key.clone(), json(&entry.node))).collect()
-        }
-        Value::Reported => Json::Null,
     }
 }

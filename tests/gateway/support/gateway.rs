@@ -194,6 +194,11 @@ impl Gateway {
         fs::read_to_string(self.directory.join("output")).unwrap_or_default()
     }
 
+    /// The file with which it was started.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory.join("gateway.yaml")
+    }
+
     /// The metrics page.
     pub(crate) async fn metrics(&self) -> String {
         let page = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::permission::PermissionSet;
 
 fn refused() -> Explanation {
     let step = |step, verdict, detail: &str| Passage { step, verdict, detail: detail.into() };
@@ -12,6 +13,8 @@ fn refused() -> Explanation {
         organisation: None,
         subject: Some("alice".into()),
         would_refuse: None,
+        route_index: None,
+        permissions: PermissionSet::default(),
         steps: vec![
             step("view", StepVerdict::Pass, "GET /api/a on localhost"),
             step(
