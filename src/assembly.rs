@@ -28,6 +28,7 @@ use crate::{
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
+    sts::issuer::watch::KeyFiles,
 };
 
 /// A configuration's parts, and what has to run in the background for them.
@@ -38,6 +39,8 @@ pub struct Assembly {
     pub iam_keys: Option<Arc<Jwks>>,
     /// The outside token service's keys.
     pub sts_keys: Option<Arc<Jwks>>,
+    /// Our own token service's key files.
+    pub key_files: Option<KeyFiles>,
     /// The IAM provider, for logins.
     pub provider: Option<Arc<Provider>>,
 }
@@ -74,9 +77,10 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
     let mut defects = Defects::default();
     let iam = identity_provider::http(config, &mut defects);
     let iam_issuer = iam.as_ref().and_then(|http| identity_provider::issuer(config, http));
-    let (sts, app_issuer, sts_keys) = token_service::assemble(config, &mut defects);
+    let token_service::Parts { sts, trusted, keys: sts_keys, key_files } =
+        token_service::assemble(config, &mut defects);
     let issuers: Vec<TrustedIssuer> =
-        iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(app_issuer).collect();
+        iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(trusted).collect();
     let verified = Verified::new(VERIFIED_TOKENS);
     let authenticator = || Authenticator::new(issuers.clone(), verified.clone());
     let provider =
@@ -98,7 +102,8 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
         carry_all: token_service::carries_all(config),
         sts,
     };
-    Ok(Assembly { state, iam_keys: iam_issuer.map(|(_, keys)| keys), sts_keys, provider })
+    let iam_keys = iam_issuer.map(|(_, keys)| keys);
+    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider })
 }
 
 /// Verified tokens that are remembered: about as many callers as a gateway has at once.

@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::Admin;
 use crate::{
     assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
-    telemetry::record::Records,
+    sts::issuer::watch::KeyFiles, telemetry::record::Records,
 };
 
 /// Why the gateway does not serve.
@@ -89,7 +89,7 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let Assembly { state, iam_keys, sts_keys, provider } = assembly;
+    let Assembly { state, iam_keys, sts_keys, key_files, provider } = assembly;
     let keys: Vec<_> = [("iam", iam_keys), ("sts", sts_keys)]
         .into_iter()
         .filter_map(|(name, keys)| Some((name, keys?)))
@@ -128,6 +128,9 @@ pub fn serve(
     for (name, keys) in &keys {
         let task = background_service(&format!("{name} keys"), FreshKeys(Arc::clone(keys)));
         server.add_service(task);
+    }
+    if let Some(files) = key_files {
+        server.add_service(background_service("issuer keys", FreshFiles(files)));
     }
     let admin = Admin::new(state, keys, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
@@ -208,6 +211,16 @@ struct FreshKeys(Arc<Jwks>);
 impl BackgroundService for FreshKeys {
     async fn start(&self, shutdown: ShutdownWatch) {
         Arc::clone(&self.0).keep_fresh(shutdown).await;
+    }
+}
+
+/// Keeps our own signing keys as their files are.
+struct FreshFiles(KeyFiles);
+
+#[async_trait]
+impl BackgroundService for FreshFiles {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.0.keep_read(shutdown).await;
     }
 }
 

@@ -34,7 +34,7 @@ use self::{
     cache::{Key, KeySpace, Lifetimes, Parts, Subject},
     exchange::{ExchangeClient, ExchangeError, ExchangeRequest},
     flight::{Flight, Flights},
-    issuer::{Issuer, Mint},
+    issuer::{Issuer, Mint, Signer},
     store::{Kept, Store},
 };
 pub use self::{
@@ -108,8 +108,7 @@ impl Sts {
                 KeySpace::new(&[b"exchange", url, id, kind, scope, &generation])
             }
             Source::Issuer(issuer) => {
-                let (iss, kid) = (issuer.iss().as_bytes(), issuer.kid().as_bytes());
-                KeySpace::new(&[b"issuer", iss, kid, &generation])
+                KeySpace::new(&[b"issuer", issuer.iss().as_bytes(), &generation])
             }
         };
         Self(Arc::new(Inner {
@@ -131,15 +130,19 @@ impl Sts {
     /// `delegation_not_allowed` for a chain of more than one actor.
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
         exchangeable(&ask)?;
-        let key = self.0.key(&ask);
+        let signer = self.issuer().map(|issuer| issuer.signer());
+        let key = self.0.key(&ask, signer.as_ref());
         if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
             self.renew_ahead(&kept, &ask, now);
             return Ok(Arc::clone(&kept.token));
         }
-        match &self.0.source {
-            Source::Issuer(issuer) => self.0.mint(issuer, key, &ask, now).await,
-            Source::Exchange(client) => {
+        match (&self.0.source, signer) {
+            (Source::Issuer(issuer), signer) => {
+                let signer = signer.unwrap_or_else(|| issuer.signer());
+                self.0.mint((issuer, &signer), key, &ask, now).await
+            }
+            (Source::Exchange(client), _) => {
                 if let Some(refusal) = self.0.store.remembered(&key, now).await {
                     Outcomes::count(&self.0.outcomes.negative);
                     return Err(refusal);
@@ -213,15 +216,18 @@ impl Sts {
 }
 
 impl Inner {
-    fn key(&self, ask: &Ask<'_>) -> Key {
+    /// With a signer, the key of a token that it signs: tokens of a key that signs no more are
+    /// not found any more.
+    fn key(&self, ask: &Ask<'_>, signer: Option<&Signer>) -> Key {
         let identity = ask.identity;
-        let (subject, actor) = match &self.source {
-            Source::Exchange(_) => (
+        let (subject, actor) = match signer {
+            None => (
                 Subject::Token(identity.token.expose_secret()),
                 ask.actor.map(|actor| actor.token.expose_secret()),
             ),
-            Source::Issuer(_) => (
+            Some(signer) => (
                 Subject::Named {
+                    signer: signer.kid(),
                     issuer: &identity.issuer,
                     subject: &identity.subject,
                     permissions: ask.permissions,
@@ -235,7 +241,7 @@ impl Inner {
 
     async fn mint(
         &self,
-        source: &Issuer,
+        (source, signer): (&Issuer, &Signer),
         key: Key,
         ask: &Ask<'_>,
         now: Timestamp,
@@ -249,7 +255,7 @@ impl Inner {
             actor: ask.actor.map(|actor| &actor.subject),
         };
         let id = Uuid::new_v4().to_string().into();
-        match source.mint(mint, now, id) {
+        match source.mint(signer, mint, now, id) {
             Ok(issued) => Ok(self.store.keep(key, issued, presented(ask), now).await),
             Err(error) => {
                 Outcomes::count(&self.outcomes.failed);

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -19,6 +19,7 @@ use crate::{
     login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
     request::TrustedRequest,
+    sts::issuer::Issuer,
     telemetry::record::Verdict,
     time::Timestamp,
 };
@@ -36,7 +37,7 @@ pub(super) async fn own_endpoint(
     {
         cx.record.facts.route = Some(JWKS_PATH.into());
         cx.record.facts.decision = Some(Verdict::Own);
-        return jwks(request, issuer.jwks_document()).map(Some);
+        return jwks(request, &session.req_header().headers, issuer).map(Some);
     }
     let own = state.sessions.as_ref().filter(|sessions| sessions.login.owns(request.path()));
     let Some(sessions) = own else { return Ok(None) };
@@ -239,18 +240,34 @@ const DRAINED: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The keys that Core reads. Public, and worth caching for less than a rotation takes.
-fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
+fn jwks(request: &TrustedRequest, headers: &HeaderMap, issuer: &Issuer) -> Result<Answer, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         let mut refusal = Refusal::new(Reason::MethodNotAllowed, "the keys are only read");
         refusal.allow = Some("GET, HEAD".into());
         return Err(refusal);
     }
-    let mut answer = Answer::empty(StatusCode::OK)
-        .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.body = document;
+    let (document, tag) = issuer.jwks_document();
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let is_known = known
+        .flat_map(|list| list.split(','))
+        .any(|one| one.trim() == "*" || one.trim().trim_start_matches("W/") == &*tag);
+    let mut answer = if is_known {
+        Answer::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut answer = Answer::empty(StatusCode::OK)
+            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer.body = document;
+        answer
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer = answer.with(header::ETAG, tag);
+    }
+    let caching = format!("public, max-age={}", issuer.max_age().as_secs());
     for (name, value) in &mut answer.headers {
-        if *name == header::CACHE_CONTROL {
-            *value = HeaderValue::from_static("public, max-age=60");
+        if *name == header::CACHE_CONTROL
+            && let Ok(caching) = HeaderValue::from_str(&caching)
+        {
+            *value = caching;
         }
     }
     Ok(answer)
