@@ -7,6 +7,7 @@
 //! body where the route looks into it. [`State::admit`] is both, for whoever has the body.
 
 mod caller;
+mod exchange;
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,6 +58,8 @@ pub struct State {
     pub carry_all: bool,
     /// The token service.
     pub sts: Option<Sts>,
+    /// For which audiences our exchange endpoint issues tokens, when it is on.
+    pub exchange: Option<Arc<[Arc<str>]>>,
 }
 
 /// Browser sessions.
@@ -245,10 +248,11 @@ impl State {
         };
         let demand = target.upstream.demand();
         let credential = credential::obtain(&permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(token) = &credential
-            && let Some(unmet) = permit.unmet(&token.issued.permissions)
-        {
-            facts.would_refuse(&unmet);
+        if let Credential::App(token) = &credential {
+            facts.token_id.clone_from(&token.issued.id);
+            if let Some(unmet) = permit.unmet(&token.issued.permissions) {
+                facts.would_refuse(&unmet);
+            }
         }
         facts.decision = Some(Verdict::Forward);
         facts.credential = Some(credential.word());

@@ -101,6 +101,7 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
         roles,
         carry_all: token_service::carries_all(config),
         sts,
+        exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
     Ok(Assembly { state, iam_keys, sts_keys, key_files, provider })

@@ -95,6 +95,10 @@ pub fn serve(
         .filter_map(|(name, keys)| Some((name, keys?)))
         .collect();
     first_keys(&keys, provider.as_ref())?;
+    if let Some(sts) = &state.sts {
+        let records = Arc::clone(records);
+        sts.report_to(move |issuance| records.issued(issuance));
+    }
     let draining = Arc::new(AtomicBool::new(false));
     let state = Arc::new(ArcSwap::from_pointee(state));
 

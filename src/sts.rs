@@ -10,6 +10,7 @@
 
 pub mod breaker;
 pub mod cache;
+pub mod endpoint;
 pub mod exchange;
 mod flight;
 pub mod issuer;
@@ -22,7 +23,7 @@ mod token;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -39,7 +40,7 @@ use self::{
 };
 pub use self::{
     outcomes::Outcomes,
-    token::{Actor, AppToken, Ask, Issued},
+    token::{Actor, AppToken, Ask, Issuance, Issued},
 };
 use crate::{
     identity::Proof,
@@ -85,7 +86,11 @@ struct Inner {
     /// The breaker's time counts from here.
     since: Instant,
     outcomes: Outcomes,
+    report: OnceLock<Report>,
 }
+
+/// Is told of every issued token.
+type Report = Box<dyn Fn(&Issuance<'_>) + Send + Sync>;
 
 /// One trip to the token service.
 struct Errand {
@@ -119,6 +124,7 @@ impl Sts {
             breaker: Mutex::new(Breaker::new(settings.breaker_failures, settings.breaker_open)),
             since: Instant::now(),
             outcomes: Outcomes::default(),
+            report: OnceLock::new(),
         }))
     }
 
@@ -156,6 +162,13 @@ impl Sts {
     /// Forgets a token that the upstream would not take, unless it has been replaced since.
     pub async fn evict(&self, token: &Arc<AppToken>) {
         self.0.store.forget(token).await;
+    }
+
+    /// Tells `report` of every token that is issued from now on; only the first call counts.
+    pub fn report_to(&self, report: impl Fn(&Issuance<'_>) + Send + Sync + 'static) {
+        if self.0.report.set(Box::new(report)).is_err() {
+            log::debug!("sts: issued tokens are reported already");
+        }
     }
 
     /// What came of the asks so far.
@@ -256,12 +269,21 @@ impl Inner {
         };
         let id = Uuid::new_v4().to_string().into();
         match source.mint(signer, mint, now, id) {
-            Ok(issued) => Ok(self.store.keep(key, issued, presented(ask), now).await),
+            Ok(issued) => {
+                self.report("issuer", ask.audience, &issued);
+                Ok(self.store.keep(key, issued, presented(ask), now).await)
+            }
             Err(error) => {
                 Outcomes::count(&self.outcomes.failed);
                 log::error!("sts: {error}");
                 Err(Refusal::new(Reason::StsUnavailable, error.to_string()))
             }
+        }
+    }
+
+    fn report(&self, source: &'static str, audience: &str, issued: &Issued) {
+        if let Some(report) = self.report.get() {
+            report(&Issuance { source, audience, issued });
         }
     }
 
@@ -325,6 +347,7 @@ impl Inner {
                 if errand.replacing.is_some() {
                     Outcomes::count(&self.outcomes.refreshed_ahead);
                 }
+                self.report("exchange", &errand.request.audience, &issued);
                 Ok(self.store.keep(errand.key, issued, errand.presented, now).await)
             }
             Err(error) => Err(self.failed(errand, &error, now).await),

@@ -2,7 +2,7 @@
 //! callers bring, and the mapping of roles.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -66,6 +66,17 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Parts {
 pub(super) fn carries_all(config: &Config) -> bool {
     let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref());
     issuer.is_some_and(|issuer| issuer.permissions == config::MintedPermissions::All)
+}
+
+/// For which audiences our endpoint issues tokens; `None` when it is off.
+pub(super) fn audiences(config: &Config) -> Option<Arc<[Arc<str>]>> {
+    let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref())?;
+    let audiences = config.upstreams.values().filter_map(|upstream| match &upstream.auth {
+        config::UpstreamAuth::Sts { audience } => Some(Arc::from(audience.as_str())),
+        _ => None,
+    });
+    let audiences: BTreeSet<Arc<str>> = audiences.collect();
+    issuer.endpoint.then(|| audiences.into_iter().collect())
 }
 
 /// The mapping of roles: always with our own issuer, which knows nothing else; with an outside

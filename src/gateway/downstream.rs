@@ -1,7 +1,7 @@
 //! The side of the client: our own endpoints, our own answers, what an upstream's response may
 //! tell.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -19,7 +19,10 @@ use crate::{
     login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
     request::TrustedRequest,
-    sts::issuer::Issuer,
+    sts::{
+        endpoint::{self, Asked},
+        issuer::Issuer,
+    },
     telemetry::record::Verdict,
     time::Timestamp,
 };
@@ -38,6 +41,13 @@ pub(super) async fn own_endpoint(
         cx.record.facts.route = Some(JWKS_PATH.into());
         cx.record.facts.decision = Some(Verdict::Own);
         return jwks(request, &session.req_header().headers, issuer).map(Some);
+    }
+    if request.path() == endpoint::PATH
+        && let Some(audiences) = &state.exchange
+    {
+        cx.record.facts.route = Some(endpoint::PATH.into());
+        cx.record.facts.decision = Some(Verdict::Own);
+        return exchange(state, audiences, request, session, cx, now).await.map(Some);
     }
     let own = state.sessions.as_ref().filter(|sessions| sessions.login.owns(request.path()));
     let Some(sessions) = own else { return Ok(None) };
@@ -238,6 +248,43 @@ const OWN_BODY: usize = 4 * 1024;
 /// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
 const DRAINED: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The exchange endpoint. What is not granted is answered as OAuth has it, and recorded as a
+/// refusal of ours.
+async fn exchange(
+    state: &State,
+    audiences: &[Arc<str>],
+    request: &TrustedRequest,
+    session: &mut Session,
+    cx: &mut RequestCx,
+    now: Timestamp,
+) -> Result<Answer, Refusal> {
+    if request.method != Method::POST {
+        let mut refusal = Refusal::new(Reason::MethodNotAllowed, "tokens are exchanged by POST");
+        refusal.allow = Some("POST".into());
+        return Err(refusal);
+    }
+    let body = small_body(session, endpoint::LARGEST).await?;
+    let headers = &session.req_header().headers;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let asked = if headers.contains_key(header::AUTHORIZATION) {
+        Err(endpoint::no_clients())
+    } else {
+        Asked::read(kind, &body)
+    };
+    let facts = &mut cx.record.facts;
+    let answer = match asked {
+        Ok(asked) => state
+            .exchange(&asked, audiences, facts, now)
+            .await
+            .map(|token| asked.answer(&token, now)),
+        Err(fault) => Err(fault),
+    };
+    Ok(answer.unwrap_or_else(|fault| {
+        cx.record.refused(&Refusal::new(fault.reason, fault.description));
+        fault.answer()
+    }))
+}
 
 /// The keys that Core reads. Public, and worth caching for less than a rotation takes.
 fn jwks(request: &TrustedRequest, headers: &HeaderMap, issuer: &Issuer) -> Result<Answer, Refusal> {

@@ -6,6 +6,8 @@
 //! `status`. No field ever holds a credential; the query is left out, since protocols put codes
 //! into it.
 
+mod issuance;
+
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
 
 use serde::Serialize;
@@ -71,6 +73,10 @@ pub struct Facts {
     pub decision: Option<Verdict>,
     /// Which credential went to the upstream.
     pub credential: Option<&'static str>,
+    /// Which app token that was: its `jti`.
+    pub token_id: Option<Arc<str>>,
+    /// For which audience a token was asked for, at the exchange endpoint.
+    pub audience: Option<Arc<str>>,
     /// Why it was refused.
     pub reason: Option<Reason>,
     /// More on that, for operators.
@@ -196,6 +202,8 @@ impl Record {
             organisation: facts.organisation,
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
+            token_id: facts.token_id.as_deref(),
+            audience: facts.audience.as_deref(),
             reason: facts.reason.map(Reason::word),
             would_refuse: facts.would_refuse.map(Reason::word),
             detail: facts.detail.as_deref(),
@@ -238,6 +246,10 @@ struct Line<'a> {
     organisation: Option<Organisation>,
     decision: Option<&'static str>,
     credential: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'a str>,
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_refuse: Option<&'static str>,
@@ -271,6 +283,7 @@ impl Line<'_> {
             ("upstream", self.upstream),
             ("credential", self.credential),
             ("subject", self.subject),
+            ("token_id", self.token_id),
         ];
         for (name, value) in named {
             if let Some(value) = value {

@@ -9,6 +9,7 @@
 mod bearer;
 mod command_line;
 mod exchange;
+mod issuer;
 mod login;
 mod organisations;
 mod policy_files;

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) bff: SocketAddr,
     /// The `sts` section; by default the built-in issuer.
     pub(crate) sts: Option<String>,
+    /// Further upstreams, as lines of the section.
+    pub(crate) upstreams: String,
     /// Further routes, as lines of the list.
     pub(crate) routes: String,
     /// Further sections.
@@ -44,6 +46,7 @@ impl Settings {
             core,
             bff: core,
             sts: None,
+            upstreams: String::new(),
             routes: String::new(),
             extra: String::new(),
             port: None,
@@ -63,7 +66,7 @@ impl Settings {
     }
 
     fn yaml(&self, port: u16, admin: u16) -> String {
-        let Self { issuer, core, bff, extra, routes, .. } = self;
+        let Self { issuer, core, bff, extra, upstreams, routes, .. } = self;
         let own = format!(
             "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
         );
@@ -94,7 +97,7 @@ iam_roles:
 upstreams:
   core: {{ servers: ['{core}'], auth: {{ mode: STS, audience: one-core }} }}
   bff: {{ servers: ['{bff}'], auth: {{ mode: IAM }} }}
-routes:
+{upstreams}routes:
   - {{ path: '/ssi/{{*rest}}', access: public, upstream: core }}
   - {{ path: '/ssi/slow/{{id}}', access: public, timeouts: {{ read: 300ms }}, upstream: core }}
   - {{ path: /api/config/v1, methods: [GET], accept: [session, iam, app], upstream: core }}
