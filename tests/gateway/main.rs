@@ -12,6 +12,7 @@ mod exchange;
 mod issuer;
 mod login;
 mod organisations;
+mod patterns;
 mod policy_files;
 mod provider_down;
 mod spellings;

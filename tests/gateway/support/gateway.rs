@@ -117,13 +117,35 @@ upstreams:
 impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
+        let port = settings.port.unwrap_or_else(free_port);
+        let admin = free_port();
+        let page = if settings.ready { "readyz" } else { "healthz" };
+        Self::serve(&settings.yaml(port, admin), &[], port, admin, page).await
+    }
+
+    /// Starts one with a whole configuration but for its admin listener, and files beside it.
+    pub(crate) async fn start_from(text: &str, files: &[(&str, &String)], port: u16) -> Self {
+        let admin = free_port();
+        let text = format!("{text}\nadmin: {{ address: '127.0.0.1:{admin}' }}\n");
+        Self::serve(&text, files, port, admin, "readyz").await
+    }
+
+    async fn serve(
+        text: &str,
+        files: &[(&str, &String)],
+        port: u16,
+        admin: u16,
+        page: &str,
+    ) -> Self {
         super::crypto();
-        let (port, admin) = (settings.port.unwrap_or_else(free_port), free_port());
         let directory =
             std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
-        fs::write(&file, settings.yaml(port, admin)).unwrap();
+        fs::write(&file, text).unwrap();
+        for (name, content) in files {
+            fs::write(directory.join(name), content).unwrap();
+        }
         let output = fs::File::create(directory.join("output")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["run", "--config"])
@@ -141,7 +163,7 @@ impl Gateway {
             directory,
             child,
         };
-        gateway.wait(if settings.ready { "readyz" } else { "healthz" }).await;
+        gateway.wait(page).await;
         gateway
     }
 
