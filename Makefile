@@ -9,7 +9,7 @@ CARGO_DENY := $(TOOLS)/bin/cargo-deny
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser check fmt clippy doc deny advisories clean
+.PHONY: help demo build test test-rust test-browser bench check fmt clippy doc deny advisories clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -33,6 +33,10 @@ test-browser: ## the gateway, an OpenID provider and Chromium together
 	@tests/install-prerequisites build browser
 	$(CARGO) build --locked --features demo --bins
 	cd tests/browser && PORTCULLIS_BIN_DIR="$(abspath $(TARGET_DIR))/debug" node --test
+
+bench: ## what single steps cost; load-tests/README.md has the figures
+	@tests/install-prerequisites build
+	$(CARGO) bench --locked --bench route --bench request
 
 check: fmt clippy doc deny ## everything that is judged without running it
 

@@ -8,8 +8,12 @@ mod identity_provider;
 mod routes;
 mod token_service;
 mod upstreams;
+mod watches;
 
-pub(crate) use self::upstreams::{certificates, private_key};
+pub(crate) use self::{
+    upstreams::{certificates, private_key},
+    watches::compared,
+};
 
 use std::sync::Arc;
 
@@ -20,7 +24,7 @@ use crate::{
     admission::{Sessions, State},
     authentication::{Authenticator, TrustedIssuer},
     bearer::verified::Verified,
-    config::{self, Config},
+    config::{self, Config, Loaded},
     http_client,
     jwks::Jwks,
     login::{self, Login},
@@ -29,6 +33,7 @@ use crate::{
     route::TableError,
     session::{cookie, key_ring::KeyRing},
     sts::issuer::watch::KeyFiles,
+    watch::Watch,
 };
 
 /// A configuration's parts, and what has to run in the background for them.
@@ -43,6 +48,8 @@ pub struct Assembly {
     pub key_files: Option<KeyFiles>,
     /// The IAM provider, for logins.
     pub provider: Option<Arc<Provider>>,
+    /// Upstreams whose documents are compared with the routes.
+    pub watches: Vec<Arc<Watch>>,
 }
 
 /// Something that the configuration's own checks could not see.
@@ -73,7 +80,8 @@ impl Defects {
 ///
 /// # Errors
 /// Every defect found.
-pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
+pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
+    let config = &loaded.config;
     let mut defects = Defects::default();
     let iam = identity_provider::http(config, &mut defects);
     let iam_issuer = iam.as_ref().and_then(|http| identity_provider::issuer(config, http));
@@ -89,6 +97,7 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
     let roles = token_service::roles(config, &mut defects);
     let upstreams = upstreams::assemble(config, &mut defects);
     let routes = routes::assemble(config, &upstreams, &mut defects);
+    let watches = watches::assemble(loaded, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
     let state = State {
         rules: rules(config),
@@ -104,26 +113,27 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
         exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
-    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider })
+    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, watches })
 }
 
 /// Verified tokens that are remembered: about as many callers as a gateway has at once.
 const VERIFIED_TOKENS: u64 = 100_000;
 
 fn rules(config: &Config) -> Rules {
-    let public = std::iter::once(config.public_url.host_name());
-    let hosts = if config.hosts.is_empty() {
-        public.map(|host| host.as_str().into()).collect()
-    } else {
-        config.hosts.iter().map(|host| host.as_str().into()).collect()
-    };
     Rules {
-        hosts,
+        hosts: hosts(config).into_iter().collect(),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         header_bytes: config.limits.header_bytes.as_usize(),
         headers: config.limits.headers,
         target: config.limits.target.as_usize(),
     }
+}
+
+/// The hosts answered.
+fn hosts(config: &Config) -> Vec<Box<str>> {
+    let public = std::slice::from_ref(config.public_url.host_name());
+    let hosts = if config.hosts.is_empty() { public } else { &config.hosts };
+    hosts.iter().map(|host| host.as_str().into()).collect()
 }
 
 /// The public origin without its scheme: what upstreams see as Host.

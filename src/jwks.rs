@@ -298,7 +298,7 @@ impl Jwks {
 }
 
 /// How long to wait after the last of `failures` failures in a row, or after a success.
-fn pause(refresh: Duration, failures: u32, random: u8) -> Duration {
+pub(crate) fn pause(refresh: Duration, failures: u32, random: u8) -> Duration {
     match failures {
         0 => refresh.mul_f64(1.0 - 0.2 * f64::from(random) / 255.0),
         1.. => Duration::from_secs(1 << (failures - 1).min(16)).min(LONGEST_RETRY).min(refresh),
@@ -306,7 +306,7 @@ fn pause(refresh: Duration, failures: u32, random: u8) -> Duration {
 }
 
 /// Without randomness there is no jitter, and no harm.
-fn random_byte() -> u8 {
+pub(crate) fn random_byte() -> u8 {
     let mut byte = [0];
     let _ = aws_lc_rs::rand::fill(&mut byte);
     let [byte] = byte;

@@ -17,7 +17,9 @@
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
-//! [`admission`] is steps 4 to 8 as one function; the server and `explain` call the same.
+//! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
+//! tells its steps ([`step`]) to whoever listens.
+//! [`watch`] runs beside all of them, and tells when an upstream no longer is what the routes say.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -32,6 +34,7 @@ pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod explain;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;
@@ -47,7 +50,9 @@ pub mod request;
 pub mod roles;
 pub mod route;
 pub mod session;
+pub mod step;
 pub mod sts;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;
+pub mod watch;

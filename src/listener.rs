@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::Admin;
 use crate::{
     assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
-    sts::issuer::watch::KeyFiles, telemetry::record::Records,
+    sts::issuer::watch::KeyFiles, telemetry::record::Records, watch::Watch,
 };
 
 /// Why the gateway does not serve.
@@ -89,7 +89,7 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let Assembly { state, iam_keys, sts_keys, key_files, provider } = assembly;
+    let Assembly { state, iam_keys, sts_keys, key_files, provider, watches } = assembly;
     let keys: Vec<_> = [("iam", iam_keys), ("sts", sts_keys)]
         .into_iter()
         .filter_map(|(name, keys)| Some((name, keys?)))
@@ -136,7 +136,11 @@ pub fn serve(
     if let Some(files) = key_files {
         server.add_service(background_service("issuer keys", FreshFiles(files)));
     }
-    let admin = Admin::new(state, keys, Arc::clone(records), Arc::clone(&draining));
+    for watch in &watches {
+        let name = format!("document of {}", watch.upstream());
+        server.add_service(background_service(&name, Watching(Arc::clone(watch))));
+    }
+    let admin = Admin::new(state, keys, watches, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);
@@ -225,6 +229,16 @@ struct FreshFiles(KeyFiles);
 impl BackgroundService for FreshFiles {
     async fn start(&self, shutdown: ShutdownWatch) {
         self.0.keep_read(shutdown).await;
+    }
+}
+
+/// Compares an upstream's document with the routes until the server stops.
+struct Watching(Arc<Watch>);
+
+#[async_trait]
+impl BackgroundService for Watching {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.0.keep(shutdown).await;
     }
 }
 

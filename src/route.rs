@@ -7,18 +7,21 @@
 //!
 //! Pure: the table is made once and only read.
 
+mod pattern;
+
 use std::{collections::HashMap, fmt};
 
 use http::Method;
 use matchit::{Params, Router};
 
+pub use self::pattern::PathPattern;
 use crate::refusal::{Reason, Refusal};
 
 /// Where and for which methods something applies.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     /// As the operator wrote it.
-    pub path: Box<str>,
+    pub path: PathPattern,
     /// Hosts in canonical form; empty stands for every host.
     pub hosts: Vec<Box<str>>,
     /// Methods; GET stands for HEAD as well.
@@ -137,7 +140,7 @@ impl<'p, T> Match<'_, 'p, T> {
     /// (still escaped).
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&'p str> {
-        let at = parameters(&self.pattern.path).position(|known| known == name)?;
+        let at = self.pattern.path.parameters().position(|known| known == name)?;
         if self.slash_added {
             return None;
         }
@@ -146,15 +149,6 @@ impl<'p, T> Match<'_, 'p, T> {
         let params: Params<'_, 'p> = matched.params;
         params.iter().nth(at).map(|(_, value)| value)
     }
-}
-
-/// The parameter names of a pattern, in order.
-pub fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
-    pattern.split('/').filter_map(|segment| {
-        let open = segment.find('{')?;
-        let close = segment.rfind('}')?;
-        segment.get(open + 1..close).map(|name| name.trim_start_matches('*'))
-    })
 }
 
 #[derive(Debug, Default)]
@@ -167,7 +161,7 @@ struct Branch {
 /// Everything under one pattern.
 #[derive(Debug)]
 struct End {
-    /// The pattern, parameters without names.
+    /// The pattern's shape.
     shape: String,
     /// Whether it ends in a catch-all.
     wide: bool,
@@ -176,7 +170,7 @@ struct End {
 
 impl Branch {
     fn insert(&mut self, index: usize, pattern: &Pattern) -> Result<(), TableError> {
-        let shape = shape(&pattern.path);
+        let shape = pattern.path.shape();
         let end_at = if let Some(&end_at) = self.by_shape.get(&shape) {
             end_at
         } else {
@@ -184,7 +178,7 @@ impl Branch {
                 .insert(&*shape, self.ends.len())
                 .map_err(|error| TableError::Pattern(index, error.to_string()))?;
             self.by_shape.insert(shape.clone(), self.ends.len());
-            let wide = shape.ends_with("{*rest}");
+            let wide = pattern.path.is_wide();
             self.ends.push(End { shape, wide, routes: Vec::new() });
             self.ends.len() - 1
         };
@@ -240,30 +234,6 @@ impl Branch {
             "a trailing slash more or less would lead to a more specific route",
         ))
     }
-}
-
-/// A pattern whose parameters have no names, so that two spellings of one pattern are one.
-fn shape(pattern: &str) -> String {
-    let mut shape = String::with_capacity(pattern.len());
-    let mut parameter = 0_u32;
-    for segment in pattern.split('/').skip(1) {
-        shape.push('/');
-        match (segment.find('{'), segment.rfind('}')) {
-            (Some(open), Some(close)) if open < close => {
-                let name = segment.get(open + 1..close).unwrap_or_default();
-                shape.push_str(segment.get(..open).unwrap_or_default());
-                if name.starts_with('*') {
-                    shape.push_str("{*rest}");
-                } else {
-                    shape.extend(["{", &parameter.to_string(), "}"]);
-                    parameter += 1;
-                }
-                shape.push_str(segment.get(close + 1..).unwrap_or_default());
-            }
-            _ => shape.push_str(segment),
-        }
-    }
-    shape
 }
 
 impl Methods {

@@ -23,7 +23,7 @@ pub(super) fn assemble(
         // A route whose upstream has a defect is not a defect of its own.
         let Some(upstream) = upstreams.get(&route.upstream) else { continue };
         let pattern = Pattern {
-            path: route.path.as_str().into(),
+            path: route.path.clone(),
             hosts: route.hosts.iter().map(|host| host.as_str().into()).collect(),
             methods: Methods::new(route.methods.iter().map(|method| method.as_str())),
         };

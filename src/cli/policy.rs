@@ -12,14 +12,14 @@ use url::Url;
 
 use super::{ConfigFile, EX_CONFIG, complain, print, run};
 use crate::{
-    config::{self, Access, Config, Loaded, UpstreamAuth},
+    assembly,
+    config::{self, Config, Loaded, UpstreamAuth},
     http_client,
     policy::{
-        drift::{self, Rule},
         import::{self, Document, LONGEST_DOCUMENT},
         routes_file,
     },
-    route::{Methods, Pattern},
+    watch,
 };
 
 /// Time in which a running upstream has to hand out its document.
@@ -108,13 +108,8 @@ fn differences(loaded: &Loaded, source: &Source, name: Option<&str>) -> Result<S
         Some(name) => return Err(format!("--upstream: the configuration has no {name:?}")),
         None => only_core(config)?,
     };
-    let rules = rules(loaded, upstream);
-    let mut hosts: Vec<&str> = config.hosts.iter().map(config::HostName::as_str).collect();
-    if hosts.is_empty() {
-        hosts.push(config.public_url.host_name().as_str());
-    }
-    let found =
-        drift::compare(&rules, &hosts, &source.read()?).map_err(|error| error.to_string())?;
+    let compared = assembly::compared(loaded, upstream);
+    let found = compared.with(&source.read()?).map_err(|error| error.to_string())?;
     Ok(found.iter().map(|difference| difference.to_string() + "\n").collect())
 }
 
@@ -135,43 +130,17 @@ fn only_core(config: &Config) -> Result<&str, String> {
     }
 }
 
-fn rules(loaded: &Loaded, upstream: &str) -> Vec<Rule> {
-    let routes = loaded.config.routes.iter().enumerate().map(|(at, route)| {
-        let methods: Vec<_> = route.methods.iter().map(|method| method.as_str()).collect();
-        let place = loaded
-            .position(&format!("routes[{at}].path"))
-            .map(|position| format!("{}:{}", position.file, position.line));
-        Rule {
-            pattern: Pattern {
-                path: route.path.as_str().into(),
-                hosts: route.hosts.iter().map(|host| host.as_str().into()).collect(),
-                methods: Methods::new(methods.iter().copied()),
-            },
-            methods,
-            ours: route.upstream == upstream,
-            public: route.access == Access::Public,
-            permissions: route.permissions.clone(),
-            place: place.unwrap_or_default(),
-        }
-    });
-    routes.collect()
-}
-
 impl Source {
     fn read(&self) -> Result<Document, String> {
-        let content = match (&self.file, &self.from) {
+        let document = match (&self.file, &self.from) {
             (_, Some(url)) => fetch(url),
-            (Some(file), None) if file.as_os_str() == "-" => bounded(io::stdin().lock()),
-            (Some(file), None) => {
-                std::fs::File::open(file).map_err(|error| error.to_string()).and_then(bounded)
-            }
+            (Some(file), None) if file.as_os_str() == "-" => parsed(bounded(io::stdin().lock())),
+            (Some(file), None) => parsed(
+                std::fs::File::open(file).map_err(|error| error.to_string()).and_then(bounded),
+            ),
             (None, None) => Err("no document is named".into()),
         };
-        let text = content.and_then(|content| {
-            String::from_utf8(content).map_err(|_| "is not UTF-8 text".to_owned())
-        });
-        text.and_then(|text| import::read(&text).map_err(|error| error.to_string()))
-            .map_err(|message| format!("{}: {message}", self.name()))
+        document.map_err(|message| format!("{}: {message}", self.name()))
     }
 
     /// For a message or comment: what a directory is called is of no use to others.
@@ -193,6 +162,11 @@ fn without_password(url: &Url) -> String {
     format!("--from {url}")
 }
 
+fn parsed(content: Result<Vec<u8>, String>) -> Result<Document, String> {
+    let text = String::from_utf8(content?).map_err(|_| "is not UTF-8 text".to_owned())?;
+    import::read(&text).map_err(|error| error.to_string())
+}
+
 fn bounded(source: impl io::Read) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     let limit = u64::try_from(LONGEST_DOCUMENT).unwrap_or(u64::MAX).saturating_add(1);
@@ -203,7 +177,7 @@ fn bounded(source: impl io::Read) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-fn fetch(url: &Url) -> Result<Vec<u8>, String> {
+fn fetch(url: &Url) -> Result<Document, String> {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
         "https" => {}
@@ -218,14 +192,7 @@ fn fetch(url: &Url) -> Result<Vec<u8>, String> {
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let client = http_client::build(None, TIMEOUT).map_err(|error| error.to_string())?;
-        let answer = client.get(url.clone()).send().await.map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            format!("cannot be read: {}", cause.unwrap_or_else(|| error.without_url().to_string()))
-        })?;
-        if !answer.status().is_success() {
-            return Err(format!("answers {}", answer.status()));
-        }
-        let body = http_client::read_body(answer, LONGEST_DOCUMENT).await;
-        body.map(Vec::from).map_err(|error| error.to_string())
+        let read = watch::read(&client, url.clone(), LONGEST_DOCUMENT).await;
+        read.map_err(|error| error.to_string())
     })
 }

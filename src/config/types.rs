@@ -18,13 +18,13 @@ pub(crate) use self::{
 pub use self::{
     hosts::{HostName, Origin, ServerAddress},
     organisation::{OrganisationPlace, OrganisationPlaces, Place},
-    pattern::PathPattern,
     secret::Secret,
 };
 use super::{
     read::{Read, Reader, Schemas},
     yaml::Node,
 };
+pub use crate::route::PathPattern;
 
 /// `aud` of an app token.
 pub type Audience = String;

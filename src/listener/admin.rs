@@ -15,11 +15,13 @@ use crate::{
     jwks::Jwks,
     telemetry::{metrics::Scrape, record::Records},
     time::Timestamp,
+    watch::Watch,
 };
 
 pub(super) struct Admin {
     state: Arc<ArcSwap<State>>,
     keys: Vec<(&'static str, Arc<Jwks>)>,
+    watches: Vec<Arc<Watch>>,
     records: Arc<Records>,
     draining: Arc<AtomicBool>,
 }
@@ -28,10 +30,11 @@ impl Admin {
     pub(super) const fn new(
         state: Arc<ArcSwap<State>>,
         keys: Vec<(&'static str, Arc<Jwks>)>,
+        watches: Vec<Arc<Watch>>,
         records: Arc<Records>,
         draining: Arc<AtomicBool>,
     ) -> Self {
-        Self { state, keys, records, draining }
+        Self { state, keys, watches, records, draining }
     }
 
     /// What is missing for the gateway to be ready; empty when it is.
@@ -63,6 +66,8 @@ impl Admin {
         let now = Timestamp::now();
         let age = |keys: &Jwks| keys.last_success().map(|read| now.since(read).as_secs());
         let jwks: Vec<_> = self.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
+        let watched: Vec<_> =
+            self.watches.iter().map(|watch| (watch.upstream(), watch.found())).collect();
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
         self.records.metrics.render(&Scrape {
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
@@ -72,6 +77,7 @@ impl Admin {
             ],
             upstreams: &upstreams,
             jwks: &jwks,
+            drift: &watched,
         })
     }
 

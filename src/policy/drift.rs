@@ -12,7 +12,7 @@ use http::Method;
 use super::import::{Demand, Document, Operation};
 use crate::{
     permission::Requirement,
-    route::{Methods, Pattern, RouteTable, TableError},
+    route::{Methods, PathPattern, Pattern, RouteTable, TableError},
 };
 
 /// A route, as far as it is compared.
@@ -30,6 +30,26 @@ pub struct Rule {
     pub permissions: Requirement,
     /// Where it stands: `file:line`.
     pub place: String,
+}
+
+/// The routes of a configuration, for comparison with one upstream's document.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Every route.
+    pub rules: Vec<Rule>,
+    /// The hosts answered.
+    pub hosts: Vec<Box<str>>,
+}
+
+impl Compared {
+    /// Every difference, by path and method.
+    ///
+    /// # Errors
+    /// When the routes could not be served either.
+    pub fn with(&self, document: &Document) -> Result<Vec<Difference>, TableError> {
+        let hosts: Vec<&str> = self.hosts.iter().map(|host| &**host).collect();
+        compare(&self.rules, &hosts, document)
+    }
 }
 
 /// One difference; `Display` is a line for people.
@@ -64,6 +84,25 @@ pub enum Kind {
         /// What the document asks.
         document: String,
     },
+}
+
+impl Kind {
+    /// A word for each, as metrics use it.
+    pub const WORDS: [&'static str; 5] =
+        ["no_route", "no_operation", "public_rule", "public_operation", "permissions"];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        let [no_route, no_operation, public_rule, public_operation, permissions] = Self::WORDS;
+        match self {
+            Self::NoRoute => no_route,
+            Self::NoOperation => no_operation,
+            Self::Access { open: true } => public_rule,
+            Self::Access { open: false } => public_operation,
+            Self::Permissions { .. } => permissions,
+        }
+    }
 }
 
 /// Every difference, by path and method.
@@ -109,7 +148,7 @@ fn leading(
     hosts: &[&str],
     operation: &Operation,
 ) -> BTreeSet<usize> {
-    let path = example(operation.path.as_str());
+    let path = operation.path.path_with(SOME_ID);
     // Its names are those of tokens, so this does not fail.
     let method = Method::from_bytes(operation.method.as_str().as_bytes()).unwrap_or_default();
     hosts
@@ -184,13 +223,13 @@ fn config_methods() -> impl Iterator<Item = &'static str> {
 /// lies beneath it and is as open, and whatever the import leaves out on purpose.
 fn beneath<'d>(rule: &Rule, document: &'d Document) -> Result<BTreeSet<&'d str>, TableError> {
     let pattern = Pattern { hosts: Vec::new(), methods: Methods::EVERY, ..rule.pattern.clone() };
-    let wide = pattern.path.ends_with('}') && pattern.path.contains("{*");
+    let wide = pattern.path.is_wide();
     let table = RouteTable::new(vec![(pattern, ())])?;
-    let matches = |path: &str| table.find("", &Method::GET, &example(path)).is_ok();
-    let left_out = document.left_out.iter().filter(|(_, path)| matches(path.as_str()));
+    let matches =
+        |path: &PathPattern| table.find("", &Method::GET, &path.path_with(SOME_ID)).is_ok();
+    let left_out = document.left_out.iter().filter(|(_, path)| matches(path));
     let operations = document.operations.iter().filter(|operation| {
-        wide && rule.public == (operation.demand == Demand::Nothing)
-            && matches(operation.path.as_str())
+        wide && rule.public == (operation.demand == Demand::Nothing) && matches(&operation.path)
     });
     Ok(left_out
         .map(|(method, _)| method.as_str())
@@ -198,20 +237,8 @@ fn beneath<'d>(rule: &Rule, document: &'d Document) -> Result<BTreeSet<&'d str>,
         .collect())
 }
 
-/// A path that the pattern matches, with values that are no word of any other pattern.
-fn example(pattern: &str) -> String {
-    let mut path = String::with_capacity(pattern.len() + 40);
-    for run in pattern.split_inclusive('}') {
-        match run.split_once('{') {
-            Some((literal, _)) if run.ends_with('}') => {
-                path.push_str(literal);
-                path.push_str("00000000-0000-4000-8000-000000000000");
-            }
-            _ => path.push_str(run),
-        }
-    }
-    path
-}
+/// In the place of parameters: no word of any other pattern.
+const SOME_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

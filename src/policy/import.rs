@@ -10,6 +10,7 @@ mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use saphyr_parser::{Event, Parser};
 use serde_yaml::Value;
 
 use crate::{
@@ -99,6 +100,11 @@ pub fn read(text: &str) -> Result<Document, DocumentError> {
     let unreadable = |why: &str| DocumentError::Unreadable(why.to_owned());
     if text.len() > LONGEST_DOCUMENT {
         return Err(unreadable("it is longer than 4 MiB"));
+    }
+    if has_alias(text) {
+        return Err(unreadable(
+            "it has a YAML alias, and a few of those make a document without end",
+        ));
     }
     // serde_yaml refuses a key that stands twice, which serde_json would let pass.
     let root: Value =
@@ -221,6 +227,16 @@ impl Item<'_> {
         let (method, path) = (verb.to_ascii_uppercase(), self.path.escape_debug().to_string());
         DocumentError::Operation { method, path, why }
     }
+}
+
+/// Whether a YAML text refers to another part of itself, or may. JSON cannot.
+fn has_alias(text: &str) -> bool {
+    let plain = |event: Result<(Event<'_>, _), _>| {
+        event.is_ok_and(|(event, _)| !matches!(event, Event::Alias(_)))
+    };
+    text.contains('*')
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
+        && !Parser::new_from_str(text).all(plain)
 }
 
 /// Whether a path is one of these or lies below one, segment by segment.

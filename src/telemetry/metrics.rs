@@ -1,13 +1,15 @@
 //! Prometheus metrics. Labels come from the configuration and from fixed words, never from a
 //! request, so their number is bounded.
 
+use std::sync::Arc;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::record::{Facts, Verdict};
-use crate::refusal::Reason;
+use crate::{refusal::Reason, watch::report::Findings};
 
 /// Every metric of the gateway.
 pub struct Metrics {
@@ -24,6 +26,12 @@ pub struct Metrics {
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     jwks_age: IntGaugeVec,
+    drift: DriftMetrics,
+}
+
+struct DriftMetrics {
+    kinds: IntGaugeVec,
+    checked: IntGaugeVec,
 }
 
 struct RouteMetrics {
@@ -130,6 +138,7 @@ impl Metrics {
                 "Time since the keys of an issuer were last read; -1: never.",
                 &["issuer"],
             )?,
+            drift: DriftMetrics::new(&registry)?,
             registry,
         })
     }
@@ -188,13 +197,47 @@ impl Metrics {
             self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
         }
         for (issuer, age) in scrape.jwks {
-            let age = age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX));
-            self.jwks_age.with_label_values(&[*issuer]).set(age);
+            self.jwks_age.with_label_values(&[*issuer]).set(age.map_or(-1, number));
+        }
+        for (upstream, found) in scrape.drift {
+            self.drift.set(upstream, found.as_deref());
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+impl DriftMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let kinds = Opts::new(
+            "portcullis_policy_drift",
+            "Differences between routes and an upstream's OpenAPI document, by kind.",
+        );
+        let checked = Opts::new(
+            "portcullis_policy_drift_checked_timestamp_seconds",
+            "When routes were last compared with an upstream's document; 0: never.",
+        );
+        let drift = Self {
+            kinds: IntGaugeVec::new(kinds, &["upstream", "kind"])?,
+            checked: IntGaugeVec::new(checked, &["upstream"])?,
+        };
+        registry.register(Box::new(drift.kinds.clone()))?;
+        registry.register(Box::new(drift.checked.clone()))?;
+        Ok(drift)
+    }
+
+    fn set(&self, upstream: &str, found: Option<&Findings>) {
+        let checked = found.map_or(0, |found| number(found.checked.0));
+        self.checked.with_label_values(&[upstream]).set(checked);
+        for (kind, count) in found.iter().flat_map(|found| found.counts) {
+            self.kinds.with_label_values(&[upstream, kind]).set(number(count));
+        }
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// What other parts count, at the time of a scrape.
@@ -208,6 +251,8 @@ pub struct Scrape<'a> {
     pub upstreams: &'a [(&'a str, bool)],
     /// Issuers and the age of their keys in seconds.
     pub jwks: &'a [(&'a str, Option<u64>)],
+    /// Upstreams that are watched, and what the last comparison found.
+    pub drift: &'a [(&'a str, Option<Arc<Findings>>)],
 }
 
 #[cfg(test)]

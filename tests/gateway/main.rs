@@ -6,11 +6,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod agreement;
 mod bearer;
 mod command_line;
+mod drift;
 mod exchange;
+mod explain;
 mod issuer;
 mod login;
+mod operations;
 mod organisations;
 mod patterns;
 mod policy_files;

@@ -13,6 +13,7 @@ use crate::config::{
     types::is_loopback,
     yaml::Node,
 };
+use crate::policy::import::LONGEST_DOCUMENT;
 
 pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     listeners(draft, notes);
@@ -162,6 +163,17 @@ fn upstream(upstream: &Upstream, here: &KeyPath, notes: &mut Notes<'_, '_>) {
         notes.above_zero(&here, &[("interval", health.interval), ("timeout", health.timeout)]);
         let counts = [("healthy", count(health.healthy)), ("unhealthy", count(health.unhealthy))];
         notes.at_least_one(&here, &counts);
+    }
+    if let Some(openapi) = &upstream.openapi {
+        let word = here.key("plaintext").to_string();
+        let here = here.key("openapi");
+        plain_text(&openapi.url, upstream.plaintext, &here.key("url"), &word, notes);
+        let spans = [("interval", openapi.interval), ("timeout", openapi.timeout)];
+        notes.above_zero(&here, &spans);
+        notes.at_least_one(&here, &[("size", openapi.size.bytes())]);
+        if openapi.size.as_usize() > LONGEST_DOCUMENT {
+            notes.fault(&here.key("size"), "is more than 4MiB, which no document may have");
+        }
     }
     let timeouts = &upstream.timeouts;
     let spans = [("connect", timeouts.connect), ("read", timeouts.read), ("write", timeouts.write)];

@@ -70,6 +70,36 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "routes[0].cross_organisation",
         "never be enforced",
     ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'http://core.example.com/o.json' } } }\n",
+        "upstreams.core.openapi.url",
+        "upstreams.core.plaintext: true",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'ftp://core.example.com/o.json' } } }\n",
+        "upstreams.core.openapi.url",
+        "http or https",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'https://core/o.json', interval: 0s } } }\n",
+        "upstreams.core.openapi.interval",
+        "longer than zero",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'https://core/o.json', timeout: 0s } } }\n",
+        "upstreams.core.openapi.timeout",
+        "longer than zero",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'https://core/o.json', size: 0 } } }\n",
+        "upstreams.core.openapi.size",
+        "at least 1",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'https://core/o.json', size: 5MiB } } }\n",
+        "upstreams.core.openapi.size",
+        "more than 4MiB",
+    ),
     ("iam: null\n", "routes[0].accept", "no iam section"),
     ("session: null\n", "routes[0].accept", "no session section"),
     ("session: { keys: [] }\n", "session.keys", "names no key"),

@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use url::Url;
+
 use crate::config::{
     read::section,
-    types::{Audience, Secret, ServerAddress},
+    types::{Audience, ByteSize, Secret, ServerAddress},
 };
 
 section! {
@@ -22,6 +24,8 @@ section! {
         balance: Balance = "round_robin",
         /// Active health checks; null: none.
         health: Option<Health> = "null",
+        /// The upstream's own OpenAPI document, with which the routes are compared while it runs; null: they are not.
+        openapi: Option<OpenApi> = "null",
         /// How long each step may take.
         timeouts: Timeouts = "{}",
         /// Further tries, where it is safe.
@@ -58,6 +62,22 @@ section! {
         healthy: usize = "1",
         /// Bad checks until it does not.
         unhealthy: usize = "3",
+    }
+}
+
+section! {
+    /// An upstream's own OpenAPI document. Where routes and document part is told in log and metrics; no route changes by it.
+    pub struct OpenApi {
+        /// Where the running upstream hands it out; redirects are not followed.
+        url: Url,
+        /// Longest time between two comparisons.
+        interval: Duration = "10m",
+        /// One reading may take this long.
+        timeout: Duration = "20s",
+        /// Largest document, at most 4MiB.
+        size: ByteSize = "1MiB",
+        /// PEM bundle for a private CA. Default: that of the upstream's tls.
+        ca: Option<PathBuf> = "null",
     }
 }
 

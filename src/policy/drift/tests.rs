@@ -11,7 +11,7 @@ fn rule(methods: &[&'static str], path: &str, permissions: &str) -> Rule {
         permissions.split_whitespace().map(|name| Permission::parse(name).unwrap()).collect();
     Rule {
         pattern: Pattern {
-            path: path.into(),
+            path: PathPattern::parse(path).unwrap(),
             hosts: Vec::new(),
             methods: Methods::new(methods.iter().copied()),
         },
@@ -57,7 +57,7 @@ fn lines(rules: &[Rule]) -> Vec<String> {
 }
 
 fn without(rules: Vec<Rule>, path: &str) -> Vec<Rule> {
-    rules.into_iter().filter(|rule| &*rule.pattern.path != path).collect()
+    rules.into_iter().filter(|rule| rule.pattern.path.as_str() != path).collect()
 }
 
 #[test]
@@ -68,7 +68,8 @@ fn an_import_agrees_with_its_own_document() {
 #[test]
 fn one_changed_one_removed_and_one_added_are_exactly_three() {
     let mut rules = without(imported(), "/api/config/v1");
-    let changed = rules.iter_mut().find(|rule| &*rule.pattern.path == "/api/cache/v1").unwrap();
+    let changed =
+        rules.iter_mut().find(|rule| rule.pattern.path.as_str() == "/api/cache/v1").unwrap();
     changed.permissions = rule(&[], "/", "KEY_LIST").permissions;
     rules.push(rule(&["PUT"], "/api/cache/v1/extra", "CACHE_DELETE"));
     assert_eq!(

@@ -97,6 +97,8 @@ fn what_is_not_understood_is_an_error_and_no_open_route() {
         let found = read(text).unwrap_err().to_string();
         assert!(found.contains(words), "{text}: {found}");
     }
+    let lists = "openapi: 3.1.0\na: &a [x, x]\nb: [*a, *a]\n";
+    assert!(read(lists).unwrap_err().to_string().contains("alias"));
     let long = " ".repeat(LONGEST_DOCUMENT + 1);
     assert!(read(&long).unwrap_err().to_string().contains("longer than 4 MiB"));
 }

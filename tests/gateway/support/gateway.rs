@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Whether to wait until it is ready, or only until it lives.
     pub(crate) ready: bool,
+    /// A whole configuration in place of the rest, with PORT and ADMIN where those belong.
+    pub(crate) whole: Option<String>,
 }
 
 /// A gateway at work; it ends with the test.
@@ -36,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     directory: PathBuf,
+    /// What the environment holds.
+    pub(crate) secrets: [(&'static str, String); 3],
     child: Child,
 }
 
@@ -51,6 +55,7 @@ impl Settings {
             extra: String::new(),
             port: None,
             ready: true,
+            whole: None,
         }
     }
 
@@ -66,6 +71,9 @@ impl Settings {
     }
 
     fn yaml(&self, port: u16, admin: u16) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.replace("PORT", &port.to_string()).replace("ADMIN", &admin.to_string());
+        }
         let Self { issuer, core, bff, extra, upstreams, routes, .. } = self;
         let own = format!(
             "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
@@ -118,39 +126,44 @@ impl Gateway {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(settings: Settings) -> Self {
         let port = settings.port.unwrap_or_else(free_port);
-        let admin = free_port();
         let page = if settings.ready { "readyz" } else { "healthz" };
-        Self::serve(&settings.yaml(port, admin), &[], port, admin, page).await
+        Self::spawn(port, page, &[], |admin| settings.yaml(port, admin)).await
+    }
+
+    /// Starts one with a file of the test's own, given its port and its admin port.
+    pub(crate) async fn of(file: impl FnOnce(u16, u16) -> String) -> Self {
+        let port = free_port();
+        Self::spawn(port, "readyz", &[], |admin| file(port, admin)).await
     }
 
     /// Starts one with a whole configuration but for its admin listener, and files beside it.
     pub(crate) async fn start_from(text: &str, files: &[(&str, &String)], port: u16) -> Self {
-        let admin = free_port();
-        let text = format!("{text}\nadmin: {{ address: '127.0.0.1:{admin}' }}\n");
-        Self::serve(&text, files, port, admin, "readyz").await
+        let whole = |admin| format!("{text}\nadmin: {{ address: '127.0.0.1:{admin}' }}\n");
+        Self::spawn(port, "readyz", files, whole).await
     }
 
-    async fn serve(
-        text: &str,
-        files: &[(&str, &String)],
+    async fn spawn(
         port: u16,
-        admin: u16,
         page: &str,
+        files: &[(&str, &String)],
+        yaml: impl FnOnce(u16) -> String,
     ) -> Self {
         super::crypto();
+        let admin = free_port();
         let directory =
             std::env::temp_dir().join(format!("portcullis-test-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
-        fs::write(&file, text).unwrap();
+        fs::write(&file, yaml(admin)).unwrap();
         for (name, content) in files {
             fs::write(directory.join(name), content).unwrap();
         }
         let output = fs::File::create(directory.join("output")).unwrap();
+        let secrets = secrets();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["run", "--config"])
             .arg(&file)
-            .envs(secrets())
+            .envs(secrets.clone())
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -161,6 +174,7 @@ impl Gateway {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             admin: SocketAddr::from(([127, 0, 0, 1], admin)),
             directory,
+            secrets,
             child,
         };
         gateway.wait(page).await;
@@ -180,6 +194,11 @@ impl Gateway {
             assert!(ended.is_none() && Instant::now() < deadline, "{}", self.output());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Its configuration.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.join("gateway.yaml")
     }
 
     /// A URL of the gateway.
