@@ -35,10 +35,7 @@ pub(super) async fn own_endpoint(
     cx: &mut RequestCx,
     now: Timestamp,
 ) -> Result<Option<Answer>, Refusal> {
-    let own = match state.own_endpoint(request.path()) {
-        None => return Ok(None),
-        Some(own) => own,
-    };
+    let Some(own) = state.own_endpoint(request.path()) else { return Ok(None) };
     cx.record.facts.route = Some(own.label().into());
     cx.record.facts.decision = Some(Verdict::Own);
     let sessions = match own {
