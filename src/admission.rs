@@ -9,6 +9,7 @@
 //! goes without asking a token service, and listens to it ([`crate::step`]).
 
 mod caller;
+mod exchange;
 mod own_endpoint;
 
 use std::{sync::Arc, time::Duration};
@@ -62,6 +63,8 @@ pub struct State {
     pub carry_all: bool,
     /// The token service.
     pub sts: Option<Sts>,
+    /// For which audiences our exchange endpoint issues tokens, when it is on.
+    pub exchange: Option<Arc<[Arc<str>]>>,
 }
 
 /// Browser sessions.
@@ -219,10 +222,11 @@ impl State {
         let demand = allowed.target.upstream.demand();
         let credential =
             credential::obtain(&allowed.permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(token) = &credential
-            && let Some(unmet) = allowed.permit.unmet(&token.issued.permissions)
-        {
-            facts.would_refuse(&unmet);
+        if let Credential::App(token) = &credential {
+            facts.token_id.clone_from(&token.issued.id);
+            if let Some(unmet) = allowed.permit.unmet(&token.issued.permissions) {
+                facts.would_refuse(&unmet);
+            }
         }
         facts.decision = Some(Verdict::Forward);
         facts.credential = Some(credential.word());

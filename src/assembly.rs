@@ -32,6 +32,7 @@ use crate::{
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
+    sts::issuer::watch::KeyFiles,
     watch::Watch,
 };
 
@@ -43,6 +44,8 @@ pub struct Assembly {
     pub iam_keys: Option<Arc<Jwks>>,
     /// The outside token service's keys.
     pub sts_keys: Option<Arc<Jwks>>,
+    /// Our own token service's key files.
+    pub key_files: Option<KeyFiles>,
     /// The IAM provider, for logins.
     pub provider: Option<Arc<Provider>>,
     /// Upstreams whose documents are compared with the routes.
@@ -82,9 +85,10 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     let mut defects = Defects::default();
     let iam = identity_provider::http(config, &mut defects);
     let iam_issuer = iam.as_ref().and_then(|http| identity_provider::issuer(config, http));
-    let (sts, app_issuer, sts_keys) = token_service::assemble(config, &mut defects);
+    let token_service::Parts { sts, trusted, keys: sts_keys, key_files } =
+        token_service::assemble(config, &mut defects);
     let issuers: Vec<TrustedIssuer> =
-        iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(app_issuer).collect();
+        iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(trusted).collect();
     let verified = Verified::new(VERIFIED_TOKENS);
     let authenticator = || Authenticator::new(issuers.clone(), verified.clone());
     let provider =
@@ -106,9 +110,10 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
         roles,
         carry_all: token_service::carries_all(config),
         sts,
+        exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
-    Ok(Assembly { state, iam_keys, sts_keys, provider, watches })
+    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, watches })
 }
 
 /// Verified tokens that are remembered: about as many callers as a gateway has at once.

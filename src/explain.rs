@@ -327,6 +327,13 @@ fn answered_here(
             steps.answer("the keys of the built-in token service");
             Ok(Passed::Own(Some(200)))
         }
+        OwnEndpoint::Exchange(_) => {
+            if *method != Method::POST {
+                return Err(OwnEndpoint::only_posted());
+            }
+            steps.answer("answered by the gateway itself: token exchange");
+            Ok(Passed::Own(None))
+        }
         OwnEndpoint::Session(_) => {
             steps.answer("answered by the gateway itself: login, logout, session");
             Ok(Passed::Own(None))

@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::Admin;
 use crate::{
     assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
-    telemetry::record::Records, watch::Watch,
+    sts::issuer::watch::KeyFiles, telemetry::record::Records, watch::Watch,
 };
 
 /// Why the gateway does not serve.
@@ -89,12 +89,16 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let Assembly { state, iam_keys, sts_keys, provider, watches } = assembly;
+    let Assembly { state, iam_keys, sts_keys, key_files, provider, watches } = assembly;
     let keys: Vec<_> = [("iam", iam_keys), ("sts", sts_keys)]
         .into_iter()
         .filter_map(|(name, keys)| Some((name, keys?)))
         .collect();
     first_keys(&keys, provider.as_ref())?;
+    if let Some(sts) = &state.sts {
+        let records = Arc::clone(records);
+        sts.report_to(move |issuance| records.issued(issuance));
+    }
     let draining = Arc::new(AtomicBool::new(false));
     let state = Arc::new(ArcSwap::from_pointee(state));
 
@@ -128,6 +132,9 @@ pub fn serve(
     for (name, keys) in &keys {
         let task = background_service(&format!("{name} keys"), FreshKeys(Arc::clone(keys)));
         server.add_service(task);
+    }
+    if let Some(files) = key_files {
+        server.add_service(background_service("issuer keys", FreshFiles(files)));
     }
     for watch in &watches {
         let name = format!("document of {}", watch.upstream());
@@ -212,6 +219,16 @@ struct FreshKeys(Arc<Jwks>);
 impl BackgroundService for FreshKeys {
     async fn start(&self, shutdown: ShutdownWatch) {
         Arc::clone(&self.0).keep_fresh(shutdown).await;
+    }
+}
+
+/// Keeps our own signing keys as their files are.
+struct FreshFiles(KeyFiles);
+
+#[async_trait]
+impl BackgroundService for FreshFiles {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.0.keep_read(shutdown).await;
     }
 }
 

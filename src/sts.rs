@@ -10,6 +10,7 @@
 
 pub mod breaker;
 pub mod cache;
+pub mod endpoint;
 pub mod exchange;
 mod flight;
 pub mod issuer;
@@ -22,7 +23,7 @@ mod token;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,12 +35,12 @@ use self::{
     cache::{Key, KeySpace, Lifetimes, Parts, Subject},
     exchange::{ExchangeClient, ExchangeError, ExchangeRequest},
     flight::{Flight, Flights},
-    issuer::{Issuer, Mint},
+    issuer::{Issuer, Mint, Signer},
     store::{Kept, Store},
 };
 pub use self::{
     outcomes::Outcomes,
-    token::{Actor, AppToken, Ask, Issued},
+    token::{Actor, AppToken, Ask, Issuance, Issued},
 };
 use crate::{
     identity::Proof,
@@ -86,7 +87,11 @@ struct Inner {
     /// The breaker's time counts from here.
     since: Instant,
     outcomes: Outcomes,
+    report: OnceLock<Report>,
 }
+
+/// Is told of every issued token.
+type Report = Box<dyn Fn(&Issuance<'_>) + Send + Sync>;
 
 /// One trip to the token service.
 struct Errand {
@@ -109,8 +114,7 @@ impl Sts {
                 KeySpace::new(&[b"exchange", url, id, kind, scope, &generation])
             }
             Source::Issuer(issuer) => {
-                let (iss, kid) = (issuer.iss().as_bytes(), issuer.kid().as_bytes());
-                KeySpace::new(&[b"issuer", iss, kid, &generation])
+                KeySpace::new(&[b"issuer", issuer.iss().as_bytes(), &generation])
             }
         };
         Self(Arc::new(Inner {
@@ -121,6 +125,7 @@ impl Sts {
             breaker: Mutex::new(Breaker::new(settings.breaker_failures, settings.breaker_open)),
             since: Instant::now(),
             outcomes: Outcomes::default(),
+            report: OnceLock::new(),
         }))
     }
 
@@ -132,15 +137,19 @@ impl Sts {
     /// `delegation_not_allowed` for a chain of more than one actor.
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
         exchangeable(&ask)?;
-        let key = self.0.key(&ask);
+        let signer = self.issuer().map(|issuer| issuer.signer());
+        let key = self.0.key(&ask, signer.as_ref());
         if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
             self.renew_ahead(&kept, &ask, now);
             return Ok(Arc::clone(&kept.token));
         }
-        match &self.0.source {
-            Source::Issuer(issuer) => self.0.mint(issuer, key, &ask, now).await,
-            Source::Exchange(client) => {
+        match (&self.0.source, signer) {
+            (Source::Issuer(issuer), signer) => {
+                let signer = signer.unwrap_or_else(|| issuer.signer());
+                self.0.mint((issuer, &signer), key, &ask, now).await
+            }
+            (Source::Exchange(client), _) => {
                 if let Some(refusal) = self.0.store.remembered(&key, now).await {
                     Outcomes::count(&self.0.outcomes.negative);
                     return Err(refusal);
@@ -164,6 +173,13 @@ impl Sts {
     /// Forgets a token that the upstream would not take, unless it has been replaced since.
     pub async fn evict(&self, token: &Arc<AppToken>) {
         self.0.store.forget(token).await;
+    }
+
+    /// Tells `report` of every token that is issued from now on; only the first call counts.
+    pub fn report_to(&self, report: impl Fn(&Issuance<'_>) + Send + Sync + 'static) {
+        if self.0.report.set(Box::new(report)).is_err() {
+            log::debug!("sts: issued tokens are reported already");
+        }
     }
 
     /// What came of the asks so far.
@@ -224,15 +240,18 @@ impl Sts {
 }
 
 impl Inner {
-    fn key(&self, ask: &Ask<'_>) -> Key {
+    /// With a signer, the key of a token that it signs: tokens of a key that signs no more are
+    /// not found any more.
+    fn key(&self, ask: &Ask<'_>, signer: Option<&Signer>) -> Key {
         let identity = ask.identity;
-        let (subject, actor) = match &self.source {
-            Source::Exchange(_) => (
+        let (subject, actor) = match signer {
+            None => (
                 Subject::Token(identity.token.expose_secret()),
                 ask.actor.map(|actor| actor.token.expose_secret()),
             ),
-            Source::Issuer(_) => (
+            Some(signer) => (
                 Subject::Named {
+                    signer: signer.kid(),
                     issuer: &identity.issuer,
                     subject: &identity.subject,
                     permissions: ask.permissions,
@@ -246,7 +265,7 @@ impl Inner {
 
     async fn mint(
         &self,
-        source: &Issuer,
+        (source, signer): (&Issuer, &Signer),
         key: Key,
         ask: &Ask<'_>,
         now: Timestamp,
@@ -260,13 +279,22 @@ impl Inner {
             actor: ask.actor.map(|actor| &actor.subject),
         };
         let id = Uuid::new_v4().to_string().into();
-        match source.mint(mint, now, id) {
-            Ok(issued) => Ok(self.store.keep(key, issued, presented(ask), now).await),
+        match source.mint(signer, mint, now, id) {
+            Ok(issued) => {
+                self.report("issuer", ask.audience, &issued);
+                Ok(self.store.keep(key, issued, presented(ask), now).await)
+            }
             Err(error) => {
                 Outcomes::count(&self.outcomes.failed);
                 log::error!("sts: {error}");
                 Err(Refusal::new(Reason::StsUnavailable, error.to_string()))
             }
+        }
+    }
+
+    fn report(&self, source: &'static str, audience: &str, issued: &Issued) {
+        if let Some(report) = self.report.get() {
+            report(&Issuance { source, audience, issued });
         }
     }
 
@@ -330,6 +358,7 @@ impl Inner {
                 if errand.replacing.is_some() {
                     Outcomes::count(&self.outcomes.refreshed_ahead);
                 }
+                self.report("exchange", &errand.request.audience, &issued);
                 Ok(self.store.keep(errand.key, issued, errand.presented, now).await)
             }
             Err(error) => Err(self.failed(errand, &error, now).await),

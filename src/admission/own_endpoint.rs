@@ -8,13 +8,15 @@ use super::{Sessions, State};
 use crate::{
     refusal::{Reason, Refusal},
     session,
-    sts::{Sts, issuer::Issuer},
+    sts::{Sts, endpoint, issuer::Issuer},
 };
 
 /// An endpoint that the gateway answers itself.
 pub enum OwnEndpoint<'s> {
     /// The keys of our own token service.
     Keys(&'s Arc<Issuer>),
+    /// Our own token service's exchange, for these audiences.
+    Exchange(&'s [Arc<str>]),
     /// Login, logout, session.
     Session(&'s Sessions),
 }
@@ -25,6 +27,7 @@ impl OwnEndpoint<'_> {
     pub fn label(&self) -> &str {
         match self {
             Self::Keys(_) => JWKS_PATH,
+            Self::Exchange(_) => endpoint::PATH,
             Self::Session(sessions) => sessions.login.prefix(),
         }
     }
@@ -34,6 +37,14 @@ impl OwnEndpoint<'_> {
     pub fn only_read() -> Refusal {
         let mut refusal = Refusal::new(Reason::MethodNotAllowed, "the keys are only read");
         refusal.allow = Some("GET, HEAD".into());
+        refusal
+    }
+
+    /// The refusal of any method but POST.
+    #[must_use]
+    pub fn only_posted() -> Refusal {
+        let mut refusal = Refusal::new(Reason::MethodNotAllowed, "tokens are exchanged by POST");
+        refusal.allow = Some("POST".into());
         refusal
     }
 }
@@ -49,6 +60,11 @@ impl State {
             && let Some(issuer) = self.sts.as_ref().and_then(Sts::issuer)
         {
             return Some(OwnEndpoint::Keys(issuer));
+        }
+        if path == endpoint::PATH
+            && let Some(audiences) = &self.exchange
+        {
+            return Some(OwnEndpoint::Exchange(audiences));
         }
         let sessions = self.sessions.as_ref().filter(|sessions| sessions.login.owns(path));
         sessions.map(OwnEndpoint::Session)

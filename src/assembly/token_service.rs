@@ -2,7 +2,7 @@
 //! callers bring, and the mapping of roles.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,13 +10,12 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use jsonwebtoken::Algorithm;
 
 use super::Defects;
 use crate::{
     authentication::{Accepted, Authenticator, TrustedIssuer},
-    bearer::{KeySet, Rules, verified::Verified},
+    bearer::{Rules, verified::Verified},
     config::{self, Config},
     identity::Proof,
     jwks::{Jwks, KeySource, Place},
@@ -26,28 +25,40 @@ use crate::{
         Source, Sts, StsSettings,
         cache::Lifetimes,
         exchange::{Client, ClientAuthentication, ExchangeClient, ExchangeSettings},
-        issuer::{Issuer, IssuerSettings},
+        issuer::{
+            Issuer, IssuerSettings, SigningKey,
+            watch::{KeyFiles, Origin},
+        },
         parameter::Parameters,
     },
+    time::Timestamp,
 };
 
-type Parts = (Option<Sts>, Option<TrustedIssuer>, Option<Arc<Jwks>>);
+/// What the rest needs of the token service.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) sts: Option<Sts>,
+    /// Whose app tokens count.
+    pub(super) trusted: Option<TrustedIssuer>,
+    /// The outside service's keys.
+    pub(super) keys: Option<Arc<Jwks>>,
+    /// Our own keys' files.
+    pub(super) key_files: Option<KeyFiles>,
+}
 
 pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Parts {
-    let Some(sts) = &config.sts else { return (None, None, None) };
+    let Some(sts) = &config.sts else { return Parts::default() };
     let settings = settings(sts);
     if let Some(issuer) = &sts.issuer {
-        let Some((source, trusted)) = own_issuer(issuer, defects) else {
-            return (None, None, None);
-        };
-        return (Some(Sts::new(source, settings)), Some(trusted), None);
+        return own_issuer(issuer, settings, defects).unwrap_or_default();
     }
     let exchange = sts.exchange.as_ref().and_then(|exchange| exchange_client(exchange, defects));
-    match exchange {
-        Some((source, trusted, keys)) => {
-            (Some(Sts::new(source, settings)), Some(trusted), Some(keys))
-        }
-        None => (None, None, None),
+    let Some((source, trusted, keys)) = exchange else { return Parts::default() };
+    Parts {
+        sts: Some(Sts::new(source, settings)),
+        trusted: Some(trusted),
+        keys: Some(keys),
+        key_files: None,
     }
 }
 
@@ -55,6 +66,17 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Parts {
 pub(super) fn carries_all(config: &Config) -> bool {
     let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref());
     issuer.is_some_and(|issuer| issuer.permissions == config::MintedPermissions::All)
+}
+
+/// For which audiences our endpoint issues tokens; `None` when it is off.
+pub(super) fn audiences(config: &Config) -> Option<Arc<[Arc<str>]>> {
+    let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref())?;
+    let audiences = config.upstreams.values().filter_map(|upstream| match &upstream.auth {
+        config::UpstreamAuth::Sts { audience } => Some(Arc::from(audience.as_str())),
+        _ => None,
+    });
+    let audiences: BTreeSet<Arc<str>> = audiences.collect();
+    issuer.endpoint.then(|| audiences.into_iter().collect())
 }
 
 /// The mapping of roles: always with our own issuer, which knows nothing else; with an outside
@@ -148,18 +170,43 @@ fn settings(sts: &config::Sts) -> StsSettings {
     }
 }
 
-fn own_issuer(issuer: &config::Issuer, defects: &mut Defects) -> Option<(Source, TrustedIssuer)> {
-    let own = Issuer::new(IssuerSettings {
-        iss: issuer.iss.as_str().into(),
-        keys: issuer.keys.iter().map(|key| key.expose().into()).collect(),
-        lifetime: issuer.lifetime,
-        delegated_lifetime: issuer.delegated_lifetime,
-    });
-    let own = defects.take("sts.issuer.keys", own)?;
-    let keys = KeySet::parse(&own.jwks_document(), &[Algorithm::EdDSA]);
-    let keys = Arc::new(ArcSwap::from_pointee(defects.take("sts.issuer.keys", keys)?));
+fn own_issuer(
+    issuer: &config::Issuer,
+    settings: StsSettings,
+    defects: &mut Defects,
+) -> Option<Parts> {
+    let now = Timestamp::now();
+    let own = Issuer::new(
+        IssuerSettings {
+            iss: issuer.iss.as_str().into(),
+            keys: issuer.keys.iter().map(signing_key).collect(),
+            lifetime: issuer.lifetime,
+            delegated_lifetime: issuer.delegated_lifetime,
+            core_jwks_lifetime: issuer.core_jwks_lifetime,
+        },
+        now,
+    );
+    let own = Arc::new(defects.take("sts.issuer.keys", own)?);
+    let keys = KeySource::Local(Arc::clone(own.verifying()));
     let rules = app_rules(&issuer.iss, Duration::ZERO);
-    Some((Source::Issuer(Arc::new(own)), TrustedIssuer { rules, keys: KeySource::Local(keys) }))
+    let origins = issuer.keys.iter().map(|key| match key.file() {
+        Some(path) => Origin::File(path.to_owned(), key.expose().into()),
+        None => Origin::Fixed(key.expose().into()),
+    });
+    let key_files = KeyFiles::new(Arc::clone(&own), origins.collect());
+    Some(Parts {
+        sts: Some(Sts::new(Source::Issuer(own), settings)),
+        trusted: Some(TrustedIssuer { rules, keys }),
+        keys: None,
+        key_files: Some(key_files),
+    })
+}
+
+/// How old a key is, nobody says after a restart but its file. A key from elsewhere counts as
+/// old: its place in the list is all there is to go by.
+fn signing_key(key: &config::Secret) -> SigningKey {
+    let modified = key.file().and_then(|path| path.metadata().ok()?.modified().ok());
+    SigningKey { pem: key.expose().into(), since: modified.map_or(Timestamp(0), Timestamp::from) }
 }
 
 fn exchange_client(

@@ -229,7 +229,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "session.store.redis",
         "sts.exchange.protocol",
         "sts.exchange.template",
-        "sts.issuer.endpoint",
         "technical_users",
         "upstreams.other.auth.mode",
         "upstreams.fixed.auth.mode",
@@ -247,7 +246,7 @@ fn what_is_not_available_is_refused_and_not_ignored() {
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 22, "{refused:?}");
+    assert_eq!(refused.len(), 21, "{refused:?}");
 }
 
 #[test]

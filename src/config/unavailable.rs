@@ -26,7 +26,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["sts", "exchange", "protocol"], Is("template"), "the template protocol"),
     (&["sts", "exchange", "template"], Given, "the template protocol"),
     (&["sts", "exchange", "client", "authentication"], Is("private_key_jwt"), "private_key_jwt"),
-    (&["sts", "issuer", "endpoint"], Is("true"), "the exchange endpoint"),
     (&["technical_users"], Given, "acting as a technical user"),
     (&["upstreams", "*", "auth", "mode"], Is("UNSAFE_NONE"), "mode UNSAFE_NONE"),
     (&["upstreams", "*", "auth", "mode"], Is("UNSAFE_STATIC"), "mode UNSAFE_STATIC"),

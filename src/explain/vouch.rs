@@ -71,18 +71,17 @@ impl Voucher {
         let key = EncodingKey::from_ed_pem(pem.expose_secret().as_bytes())
             .map_err(|error| error.to_string())?;
         // Only for its key set; it mints nothing.
-        let public = Issuer::new(IssuerSettings {
+        let settings = IssuerSettings {
             iss: "".into(),
-            keys: vec![pem],
+            keys: vec![pem.into()],
             lifetime: Duration::ZERO,
             delegated_lifetime: Duration::ZERO,
-        })
-        .map_err(|error| error.to_string())?;
-        let keys = KeySet::parse(&public.jwks_document(), &[Algorithm::EdDSA])
-            .map_err(|error| error.to_string())?;
-        let keys = Arc::new(keys);
+            core_jwks_lifetime: Duration::ZERO,
+        };
+        let public = Issuer::new(settings, Timestamp(0)).map_err(|error| error.to_string())?;
+        let keys = public.verifying().load_full();
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(public.kid().to_string());
+        header.kid = Some(public.signer().kid().to_string());
         let iam = config.iam.as_ref().map(|iam| Addressed {
             issuer: iam.issuer.as_str().to_owned(),
             audience: iam.audience.clone(),

@@ -1,10 +1,10 @@
 //! The side of the client: our own endpoints, our own answers, what an upstream's response may
 //! tell.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -14,11 +14,15 @@ use uuid::Uuid;
 
 use super::RequestCx;
 use crate::{
-    admission::{JWKS_PATH, OwnEndpoint, State},
+    admission::{OwnEndpoint, State},
     answer::Answer,
     login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
     request::{TrustedRequest, declared_body},
+    sts::{
+        endpoint::{self, Asked},
+        issuer::Issuer,
+    },
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
 };
@@ -31,14 +35,17 @@ pub(super) async fn own_endpoint(
     cx: &mut RequestCx,
     now: Timestamp,
 ) -> Result<Option<Answer>, Refusal> {
-    let sessions = match state.own_endpoint(request.path()) {
-        None => return Ok(None),
-        Some(OwnEndpoint::Keys(issuer)) => {
-            cx.record.facts.route = Some(JWKS_PATH.into());
-            cx.record.facts.decision = Some(Verdict::Own);
-            return jwks(request, issuer.jwks_document()).map(Some);
+    let Some(own) = state.own_endpoint(request.path()) else { return Ok(None) };
+    cx.record.facts.route = Some(own.label().into());
+    cx.record.facts.decision = Some(Verdict::Own);
+    let sessions = match own {
+        OwnEndpoint::Keys(issuer) => {
+            return jwks(request, &session.req_header().headers, issuer).map(Some);
         }
-        Some(OwnEndpoint::Session(sessions)) => sessions,
+        OwnEndpoint::Exchange(audiences) => {
+            return exchange(state, audiences, request, session, cx, now).await.map(Some);
+        }
+        OwnEndpoint::Session(sessions) => sessions,
     };
     cx.record.facts.route = Some(sessions.login.prefix().into());
     cx.record.facts.decision = Some(Verdict::Own);
@@ -234,17 +241,68 @@ const DRAINED: usize = 64 * 1024;
 const LONGEST_AS_SENT: usize = 512;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The exchange endpoint. What is not granted is answered as OAuth has it, and recorded as a
+/// refusal of ours.
+async fn exchange(
+    state: &State,
+    audiences: &[Arc<str>],
+    request: &TrustedRequest,
+    session: &mut Session,
+    cx: &mut RequestCx,
+    now: Timestamp,
+) -> Result<Answer, Refusal> {
+    if request.method != Method::POST {
+        return Err(OwnEndpoint::only_posted());
+    }
+    let body = small_body(session, endpoint::LARGEST).await?;
+    let headers = &session.req_header().headers;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let asked = if headers.contains_key(header::AUTHORIZATION) {
+        Err(endpoint::no_clients())
+    } else {
+        Asked::read(kind, &body)
+    };
+    let facts = &mut cx.record.facts;
+    let answer = match asked {
+        Ok(asked) => state
+            .exchange(&asked, audiences, facts, now)
+            .await
+            .map(|token| asked.answer(&token, now)),
+        Err(fault) => Err(fault),
+    };
+    Ok(answer.unwrap_or_else(|fault| {
+        cx.record.refused(&Refusal::new(fault.reason, fault.description));
+        fault.answer()
+    }))
+}
+
 /// The keys that Core reads. Public, and worth caching for less than a rotation takes.
-fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
+fn jwks(request: &TrustedRequest, headers: &HeaderMap, issuer: &Issuer) -> Result<Answer, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(OwnEndpoint::only_read());
     }
-    let mut answer = Answer::empty(StatusCode::OK)
-        .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.body = document;
+    let (document, tag) = issuer.jwks_document();
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let is_known = known
+        .flat_map(|list| list.split(','))
+        .any(|one| one.trim() == "*" || one.trim().trim_start_matches("W/") == &*tag);
+    let mut answer = if is_known {
+        Answer::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut answer = Answer::empty(StatusCode::OK)
+            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        answer.body = document;
+        answer
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer = answer.with(header::ETAG, tag);
+    }
+    let caching = format!("public, max-age={}", issuer.max_age().as_secs());
     for (name, value) in &mut answer.headers {
-        if *name == header::CACHE_CONTROL {
-            *value = HeaderValue::from_static("public, max-age=60");
+        if *name == header::CACHE_CONTROL
+            && let Ok(caching) = HeaderValue::from_str(&caching)
+        {
+            *value = caching;
         }
     }
     Ok(answer)

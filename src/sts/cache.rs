@@ -42,6 +42,8 @@ pub enum Subject<'a> {
     Token(&'a str),
     /// The one named so; for tokens that we mint, which say exactly this.
     Named {
+        /// `kid` of the key that signs it.
+        signer: &'a str,
         /// `iss` of the caller's token.
         issuer: &'a str,
         /// `sub` of it.
@@ -70,7 +72,7 @@ pub struct Parts<'a> {
 pub struct KeySpace(Context);
 
 impl KeySpace {
-    /// `fixed` is what is the same for all of its asks: client id, signing key, address,
+    /// `fixed` is what is the same for all of its asks: client id, issuer, address,
     /// generation of the configuration.
     #[must_use]
     pub fn new(fixed: &[&[u8]]) -> Self {
@@ -91,8 +93,9 @@ impl KeySpace {
                 number(&mut context, 0);
                 field(&mut context, token.as_bytes());
             }
-            Subject::Named { issuer, subject, permissions } => {
+            Subject::Named { signer, issuer, subject, permissions } => {
                 number(&mut context, 1);
+                field(&mut context, signer.as_bytes());
                 field(&mut context, issuer.as_bytes());
                 field(&mut context, subject.as_bytes());
                 number(&mut context, permissions.len());

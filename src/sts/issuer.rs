@@ -3,26 +3,30 @@
 //!
 //! Tokens are JWTs signed with Ed25519 (RFC 8037), typed `at+jwt` (RFC 9068) so that nothing that
 //! wants an ID or logout token takes one (R34). The key set holds OKP keys only: one RSA or EC key
-//! among them and Core refuses all. Who may have which token is not decided here.
+//! among them and Core refuses all. Who may have which token is not decided here; which key signs is
+//! [`ring`]'s business, and [`watch`] reads changed key files.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod ring;
+pub mod watch;
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand::SystemRandom,
-    signature::{Ed25519KeyPair, KeyPair},
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use jsonwebtoken::Algorithm;
+use secrecy::SecretString;
 use serde::Serialize;
-use serde_json::json;
 
+pub use self::ring::Change;
+use self::ring::{Pace, Pair, Ring};
 use crate::{
+    bearer::KeySet,
     organisation::Organisation,
     permission::{Permission, PermissionSet},
     sts::Issued,
@@ -33,12 +37,29 @@ use crate::{
 pub struct IssuerSettings {
     /// `iss` of its tokens.
     pub iss: Arc<str>,
-    /// Private Ed25519 keys, PKCS#8 in PEM. The first signs, all are published.
-    pub keys: Vec<SecretString>,
+    /// Private Ed25519 keys. All are published, and the first signs once it has been for long
+    /// enough.
+    pub keys: Vec<SigningKey>,
     /// How long a caller's own token lives.
     pub lifetime: Duration,
     /// How long a delegated token lives.
     pub delegated_lifetime: Duration,
+    /// How long Core keeps a key set (`ttlJwks`).
+    pub core_jwks_lifetime: Duration,
+}
+
+/// A configured key.
+pub struct SigningKey {
+    /// PKCS#8 in PEM.
+    pub pem: SecretString,
+    /// Since when it may have been published, as far as that can be told; 0 for always.
+    pub since: Timestamp,
+}
+
+impl From<SecretString> for SigningKey {
+    fn from(pem: SecretString) -> Self {
+        Self { pem, since: Timestamp(0) }
+    }
 }
 
 /// What a token will say.
@@ -68,6 +89,9 @@ pub enum KeyError {
     /// The same key a second time.
     #[error("key {0} is in the list twice")]
     Repeated(usize),
+    /// More than a key set may hold.
+    #[error("there are more keys than a key set may hold")]
+    TooMany,
     /// No randomness, or no memory.
     #[error("the key could not be generated")]
     NotGenerated,
@@ -83,43 +107,105 @@ pub struct Issuer {
     iss: Arc<str>,
     lifetime: Duration,
     delegated_lifetime: Duration,
-    key: EncodingKey,
-    header: Header,
-    kid: Arc<str>,
-    jwks: Bytes,
+    pace: Pace,
+    max_age: Duration,
+    ring: ArcSwap<Ring>,
+    /// The published keys, for tokens that come back to us.
+    verifying: Arc<ArcSwap<KeySet>>,
+    /// One change of the ring at a time.
+    changing: Mutex<()>,
+}
+
+/// The key that signs at the moment. A token that is cached under it and one that is minted with
+/// it belong together, whatever becomes of the ring in between.
+#[derive(Clone)]
+pub struct Signer(Arc<Pair>);
+
+impl Signer {
+    /// Its `kid`: the JWK thumbprint (RFC 7638).
+    #[must_use]
+    pub fn kid(&self) -> &Arc<str> {
+        &self.0.kid
+    }
 }
 
 impl Issuer {
-    /// Reads the keys.
+    /// Reads the keys. At the start nothing is remembered of what was published before: the
+    /// first key signs unless it is younger than a rotation takes and another one is older.
     ///
     /// # Errors
     /// When there is no key, or one is not a private Ed25519 key, or one is repeated.
-    pub fn new(settings: IssuerSettings) -> Result<Self, KeyError> {
-        let mut signing = None;
-        let mut published: Vec<PublicKey> = Vec::new();
-        for (at, pem) in settings.keys.iter().enumerate() {
-            let (private, public) = read(pem).ok_or(KeyError::NotEd25519(at + 1))?;
-            if published.iter().any(|other| other.kid == public.kid) {
-                return Err(KeyError::Repeated(at + 1));
-            }
-            let kid = Arc::clone(&public.kid);
-            signing.get_or_insert((private, kid));
-            published.push(public);
-        }
-        let (key, kid) = signing.ok_or(KeyError::NoKey)?;
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(kid.to_string());
-        let keys: Vec<_> = published.iter().map(PublicKey::jwk).collect();
+    pub fn new(settings: IssuerSettings, now: Timestamp) -> Result<Self, KeyError> {
+        // Whoever keeps our answer for as long as it allows, and then hands it to Core, makes
+        // Core's own time begin that much later.
+        let max_age = LONGEST_MAX_AGE.min(settings.core_jwks_lifetime / 2);
+        let max_age = Duration::from_secs(max_age.as_secs());
+        let pace = Pace {
+            settle: settings.core_jwks_lifetime + max_age,
+            longest: settings.lifetime.max(settings.delegated_lifetime),
+        };
+        let pairs = ring::read(settings.keys.iter().map(|key| &key.pem))?;
+        let since = settings.keys.iter().map(|key| key.since);
+        let ring = Ring::first(pairs.into_iter().zip(since).collect(), pace, now)?;
+        let verifying = Arc::new(ArcSwap::new(key_set(&ring)?));
         Ok(Self {
             iss: settings.iss,
             lifetime: settings.lifetime,
             delegated_lifetime: settings.delegated_lifetime,
-            key,
-            header,
-            kid,
-            jwks: json!({ "keys": keys }).to_string().into(),
+            pace,
+            max_age,
+            ring: ArcSwap::from_pointee(ring),
+            verifying,
+            changing: Mutex::new(()),
         })
+    }
+
+    /// Takes other keys in place of the configured ones, and says what that changes.
+    ///
+    /// # Errors
+    /// As [`Issuer::new`]; then everything stays as it is.
+    pub fn replace_keys(
+        &self,
+        keys: &[SecretString],
+        now: Timestamp,
+    ) -> Result<Vec<Change>, KeyError> {
+        let pairs = ring::read(keys)?;
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.ring.load_full();
+        self.take(&before, before.replaced(pairs, self.pace, now)?, now)
+    }
+
+    /// Does what is due by now, and says what that changes.
+    ///
+    /// # Errors
+    /// Does not happen with keys that were taken before.
+    pub fn advance(&self, now: Timestamp) -> Result<Vec<Change>, KeyError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.ring.load_full();
+        match before.advanced(self.pace, now) {
+            Some(next) => self.take(&before, next, now),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What an operator should know at the start.
+    #[must_use]
+    pub fn outset(&self, now: Timestamp) -> Vec<Change> {
+        self.ring.load().changes(None, self.pace, now)
+    }
+
+    /// A new key is accepted here before it can sign, and an old one until it cannot have signed.
+    fn take(&self, before: &Ring, next: Ring, now: Timestamp) -> Result<Vec<Change>, KeyError> {
+        let changes = next.changes(Some(before), self.pace, now);
+        self.verifying.store(key_set(&next)?);
+        self.ring.store(Arc::new(next));
+        Ok(changes)
+    }
+
+    /// The key to sign with now.
+    #[must_use]
+    pub fn signer(&self) -> Signer {
+        Signer(Arc::clone(self.ring.load().signing()))
     }
 
     /// A token that is valid from `now` on for the configured time. `jti` has to be unique among
@@ -129,6 +215,7 @@ impl Issuer {
     /// See [`SigningFailed`].
     pub fn mint(
         &self,
+        signer: &Signer,
         mint: Mint<'_>,
         now: Timestamp,
         jti: Arc<str>,
@@ -147,8 +234,8 @@ impl Issuer {
             permissions: mint.permissions.iter().map(Permission::as_str).collect(),
             act: mint.actor.map(|actor| Act { sub: actor }),
         };
-        let token =
-            jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(|_| SigningFailed)?;
+        let token = jsonwebtoken::encode(&signer.0.header, &claims, &signer.0.key)
+            .map_err(|_| SigningFailed)?;
         Ok(Issued {
             token: token.into(),
             subject: Arc::clone(mint.subject),
@@ -166,16 +253,22 @@ impl Issuer {
         &self.iss
     }
 
-    /// `kid` of the key that signs: its JWK thumbprint (RFC 7638).
+    /// The public keys as a JWK set (RFC 7517), and an entity tag for them.
     #[must_use]
-    pub fn kid(&self) -> &Arc<str> {
-        &self.kid
+    pub fn jwks_document(&self) -> (Bytes, Arc<str>) {
+        self.ring.load().published()
     }
 
-    /// The public keys as a JWK set (RFC 7517), the same bytes each time.
+    /// For how long the document may be cached.
     #[must_use]
-    pub fn jwks_document(&self) -> Bytes {
-        self.jwks.clone()
+    pub const fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// The same keys for verifying; follows every change.
+    #[must_use]
+    pub const fn verifying(&self) -> &Arc<ArcSwap<KeySet>> {
+        &self.verifying
     }
 }
 
@@ -184,9 +277,17 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer")
             .field("iss", &self.iss)
-            .field("kid", &self.kid)
+            .field("kid", self.signer().kid())
             .finish_non_exhaustive()
     }
+}
+
+/// A minute: short beside any rotation, and long enough to spare us crowds.
+const LONGEST_MAX_AGE: Duration = Duration::from_mins(1);
+
+fn key_set(ring: &Ring) -> Result<Arc<KeySet>, KeyError> {
+    let (document, _) = ring.published();
+    KeySet::parse(&document, &[Algorithm::EdDSA]).map(Arc::new).map_err(|_| KeyError::TooMany)
 }
 
 /// A new private key, PKCS#8 (version 1, which OpenSSL reads too) in PEM.
@@ -222,39 +323,6 @@ struct Claims<'a> {
 #[derive(Serialize)]
 struct Act<'a> {
     sub: &'a str,
-}
-
-struct PublicKey {
-    x: String,
-    kid: Arc<str>,
-}
-
-impl PublicKey {
-    fn jwk(&self) -> serde_json::Value {
-        json!({
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "x": self.x,
-            "use": "sig",
-            "alg": "EdDSA",
-            "kid": *self.kid,
-        })
-    }
-}
-
-fn read(pem: &SecretString) -> Option<(EncodingKey, PublicKey)> {
-    let pem = pem.expose_secret();
-    // Of several keys in one file the parser would silently take the first.
-    if pem.matches("-----BEGIN").count() != 1 {
-        return None;
-    }
-    let private = EncodingKey::from_ed_pem(pem.as_bytes()).ok()?;
-    let pair = Ed25519KeyPair::from_pkcs8(private.as_bytes()).ok()?;
-    let x = URL_SAFE_NO_PAD.encode(pair.public_key());
-    // The members that RFC 8037, appendix A.3 demands, in order and without white space.
-    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes())).into();
-    Some((private, PublicKey { x, kid }))
 }
 
 #[cfg(test)]

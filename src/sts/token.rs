@@ -56,6 +56,17 @@ pub struct Issued {
     pub id: Option<Arc<str>>,
 }
 
+/// A token has just been issued: what records say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Issuance<'a> {
+    /// `issuer` for ourselves, `exchange` for an outside service.
+    pub source: &'static str,
+    /// The one upstream that it is for.
+    pub audience: &'a str,
+    /// The token; records show everything of it but itself.
+    pub issued: &'a Issued,
+}
+
 /// An app token that may be handed to an upstream now.
 #[derive(Debug)]
 pub struct AppToken {

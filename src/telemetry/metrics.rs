@@ -120,7 +120,7 @@ impl Metrics {
             )?,
             events: counters(
                 "portcullis_login_events_total",
-                "What happened at login, callback and logout.",
+                "What happened at our own endpoints: logins, logouts, token exchanges.",
                 &["event"],
             )?,
             upstream_ready: gauges(

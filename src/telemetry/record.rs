@@ -10,6 +10,7 @@
 //! method, host and path, the query's shape, the organisation that the request named, and what
 //! the caller held.
 
+mod issuance;
 mod query_shape;
 
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
@@ -86,6 +87,10 @@ pub struct Facts {
     pub decision: Option<Verdict>,
     /// Which credential went to the upstream.
     pub credential: Option<&'static str>,
+    /// Which app token that was: its `jti`.
+    pub token_id: Option<Arc<str>>,
+    /// For which audience a token was asked for, at the exchange endpoint.
+    pub audience: Option<Arc<str>>,
     /// Why it was refused.
     pub reason: Option<Reason>,
     /// More on that, for operators.
@@ -227,6 +232,8 @@ impl Record {
             organisation: facts.organisation,
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
+            token_id: facts.token_id.as_deref(),
+            audience: facts.audience.as_deref(),
             reason: facts.reason.map(Reason::word),
             would_refuse: facts.would_refuse.map(Reason::word),
             detail: facts.detail.as_deref(),
@@ -289,6 +296,10 @@ struct Line<'a> {
     organisation: Option<Organisation>,
     decision: Option<&'static str>,
     credential: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'a str>,
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_refuse: Option<&'static str>,
@@ -322,6 +333,7 @@ impl Line<'_> {
             ("upstream", self.upstream),
             ("credential", self.credential),
             ("subject", self.subject),
+            ("token_id", self.token_id),
             ("query", self.query),
         ];
         for (name, value) in named {

@@ -58,19 +58,19 @@ fn user(name: &str, role: &str) -> iam::User {
 
 /// A browser's cookies for one origin, and nothing more of a browser.
 #[derive(Default)]
-struct Browser {
+pub(crate) struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    async fn navigate(&mut self, url: &str) -> Response {
+    pub(crate) async fn navigate(&mut self, url: &str) -> Response {
         self.send(
             client().get(url).header("sec-fetch-mode", "navigate").header("accept", "text/html"),
         )
         .await
     }
 
-    async fn fetch(&mut self, url: &str) -> Response {
+    pub(crate) async fn fetch(&mut self, url: &str) -> Response {
         self.send(client().get(url).header("sec-fetch-mode", "cors")).await
     }
 
@@ -93,12 +93,12 @@ impl Browser {
     }
 }
 
-fn location(answer: &Response) -> Url {
+pub(crate) fn location(answer: &Response) -> Url {
     Url::parse(answer.headers()[LOCATION].to_str().unwrap()).unwrap()
 }
 
 /// Fills in the provider's form and returns where it leads.
-async fn log_in_at_provider(authorize: &Url, name: &str) -> Url {
+pub(crate) async fn log_in_at_provider(authorize: &Url, name: &str) -> Url {
     let page = client().get(authorize.clone()).send().await.unwrap().text().await.unwrap();
     let fields = page.split("<input").skip(1).filter_map(|input| {
         let attribute = |name: &str| {

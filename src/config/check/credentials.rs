@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{Draft, Notes, network::plain_text, path};
-use crate::config::{
-    key_path::KeyPath,
-    sections::{ClientAuthentication, Exchange, Iam, Issuer, SameSite, Session},
-    types::{PathPattern, Secret, is_pointer, is_token},
+use crate::{
+    config::{
+        key_path::KeyPath,
+        sections::{ClientAuthentication, Exchange, Iam, Issuer, SameSite, Session},
+        types::{PathPattern, Secret, is_pointer, is_token},
+    },
+    sts::endpoint,
 };
 
 /// Fewer different bytes than this in 32 are typed, not drawn: by chance it happens less than
@@ -198,6 +201,12 @@ fn issuer(issuer: &Issuer, draft: &Draft, here: &KeyPath, notes: &mut Notes<'_, 
     for (key, life) in lives {
         if !life.is_zero() && life <= margin {
             notes.fault(&here.key(key), "must be longer than sts.cache.margin");
+        }
+    }
+    for (route, declared) in draft.routes().filter(|_| issuer.endpoint) {
+        if declared.path.as_str() == endpoint::PATH {
+            let message = "is answered by the gateway itself, since sts.issuer.endpoint is true";
+            notes.fault(&route.key("path"), message);
         }
     }
     let keys = here.key("keys");

@@ -109,6 +109,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "absolute_timeout",
     ),
     (
+        "sts: { issuer: { iss: one, keys: [{ file: issuer-key }], endpoint: true } }\n\
+         routes: [{ path: /sts/token, upstream: core }]\n",
+        "routes[0].path",
+        "is answered by the gateway itself",
+    ),
+    (
         "session: { keys: [{ file: session-key }], cookie: 'a b' }\n",
         "session.cookie",
         "no cookie name",

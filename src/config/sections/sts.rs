@@ -80,7 +80,7 @@ section! {
     pub struct Issuer {
         /// `iss` of the tokens.
         iss: String,
-        /// Ed25519 private keys, PKCS#8 PEM; the first signs, all are published.
+        /// Ed25519 private keys, PKCS#8 PEM; all are published, the first signs. Files are read again when they change.
         keys: Vec<Secret>,
         /// Life of an app token.
         lifetime: Duration = "5m",
@@ -88,9 +88,9 @@ section! {
         delegated_lifetime: Duration = "60s",
         /// Which permissions a token carries.
         permissions: MintedPermissions = "route",
-        /// Answer RFC 8693 at /sts/token.
+        /// Answer RFC 8693 at /sts/token: any IAM token, for the audience of any upstream.
         endpoint: bool = "false",
-        /// Core's `ttlJwks`: publish a new key, as the second of `keys`, this long before it is made the first.
+        /// Core's `ttlJwks`: a new key is published this long, and up to a minute more, before it signs.
         core_jwks_lifetime: Duration = "600s",
     }
 }

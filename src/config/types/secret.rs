@@ -1,7 +1,10 @@
 //! Secrets, fetched while the file is read: from a file, from the environment, or, where the
 //! operator has allowed it, from the text itself. Nothing here prints one.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use base64::{
     Engine as _, alphabet,
@@ -22,13 +25,22 @@ const LONGEST: usize = 64 * 1024;
 
 /// A secret that was fetched; neither empty nor printable by accident.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret {
+    text: SecretString,
+    file: Option<PathBuf>,
+}
 
 impl Secret {
     /// The secret itself: name it no longer than it takes to use it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.text.expose_secret()
+    }
+
+    /// The file that it was read from, if it was.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The bytes that it writes in base64, of either alphabet and padded or not; `None` when it
@@ -45,7 +57,7 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text.into())
+        Self { text: text.into(), file: None }
     }
 }
 
@@ -129,7 +141,7 @@ fn from_file(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
             text.pop();
         }
     }
-    accept(node, cx, text)
+    accept(node, cx, text).map(|secret| Secret { file: Some(path), ..secret })
 }
 
 fn from_environment(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {

@@ -37,7 +37,7 @@ fn every_part_of_an_ask_makes_another_key() {
     let plain = parts("a");
     let (few, more) = (set(&["A", "BC"]), set(&["AB", "C"]));
     let named = |issuer, subject, permissions| Parts {
-        subject: Subject::Named { issuer, subject, permissions },
+        subject: Subject::Named { signer: "key-1", issuer, subject, permissions },
         ..plain
     };
     let asks = [

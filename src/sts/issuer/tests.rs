@@ -1,5 +1,7 @@
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use serde_json::Value;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -13,12 +15,14 @@ const RFC_8037_THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
 const NOW: Timestamp = Timestamp(1_760_000_000);
 
 fn issuer(keys: Vec<SecretString>) -> Result<Issuer, KeyError> {
-    Issuer::new(IssuerSettings {
+    let settings = IssuerSettings {
         iss: "https://desk.example.com".into(),
-        keys,
+        keys: keys.into_iter().map(SigningKey::from).collect(),
         lifetime: Duration::from_mins(5),
         delegated_lifetime: Duration::from_mins(1),
-    })
+        core_jwks_lifetime: Duration::from_mins(10),
+    };
+    Issuer::new(settings, NOW)
 }
 
 fn permissions() -> PermissionSet {
@@ -37,7 +41,7 @@ fn minted(issuer: &Issuer, actor: Option<&str>) -> Issued {
         permissions: &permissions(),
         actor: actor.as_ref(),
     };
-    issuer.mint(mint, NOW, "token-1".into()).unwrap()
+    issuer.mint(&issuer.signer(), mint, NOW, "token-1".into()).unwrap()
 }
 
 /// Core's checks in Core's order (v1.74.2), with nothing of this module.
@@ -95,7 +99,7 @@ fn a_minted_token_passes_every_check_of_core() {
     let token = minted(&issuer, None);
     let read = |aud, now| {
         let text = token.token.expose_secret();
-        as_core_reads(text, &issuer.jwks_document(), "https://desk.example.com", aud, now)
+        as_core_reads(text, &issuer.jwks_document().0, "https://desk.example.com", aud, now)
     };
     let claims = read("one-core", NOW.0).unwrap();
     let expected = json!({
@@ -131,7 +135,7 @@ fn a_delegated_token_names_the_actor_and_lives_shorter() {
     let token = minted(&issuer, Some("bridge"));
     let text = token.token.expose_secret();
     let claims =
-        as_core_reads(text, &issuer.jwks_document(), issuer.iss(), "one-core", NOW.0).unwrap();
+        as_core_reads(text, &issuer.jwks_document().0, issuer.iss(), "one-core", NOW.0).unwrap();
     assert_eq!(claims["act"], json!({ "sub": "bridge" }));
     assert_eq!(claims["exp"], NOW.0 + 60);
     assert_eq!(token.actor.as_deref(), Some("bridge"));
@@ -140,7 +144,7 @@ fn a_delegated_token_names_the_actor_and_lives_shorter() {
 #[test]
 fn the_first_key_signs_and_all_are_published_under_their_thumbprints() {
     let issuer = issuer(vec![RFC_8037.into(), generate().unwrap()]).unwrap();
-    let document: Value = serde_json::from_slice(&issuer.jwks_document()).unwrap();
+    let document: Value = serde_json::from_slice(&issuer.jwks_document().0).unwrap();
     let keys = document["keys"].as_array().unwrap();
     assert_eq!(keys.len(), 2);
     assert_eq!(
@@ -151,7 +155,7 @@ fn the_first_key_signs_and_all_are_published_under_their_thumbprints() {
             "kid": RFC_8037_THUMBPRINT,
         })
     );
-    assert_eq!(&**issuer.kid(), RFC_8037_THUMBPRINT);
+    assert_eq!(&**issuer.signer().kid(), RFC_8037_THUMBPRINT);
     let parsed: jsonwebtoken::jwk::JwkSet = serde_json::from_value(document).unwrap();
     assert_eq!(parsed.keys.len(), 2);
 }

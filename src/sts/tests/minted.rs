@@ -9,11 +9,12 @@ use crate::sts::issuer::{self, IssuerSettings};
 pub(super) fn own() -> Sts {
     let settings = IssuerSettings {
         iss: "https://desk.example.com".into(),
-        keys: vec![issuer::generate().unwrap()],
+        keys: vec![issuer::generate().unwrap().into()],
         lifetime: Duration::from_mins(5),
         delegated_lifetime: Duration::from_mins(1),
+        core_jwks_lifetime: Duration::from_mins(10),
     };
-    let issuer = Issuer::new(settings).unwrap();
+    let issuer = Issuer::new(settings, NOW).unwrap();
     Sts::new(Source::Issuer(issuer.into()), sts_settings())
 }
 

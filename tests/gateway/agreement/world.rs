@@ -236,12 +236,14 @@ fn app_token(
 ) -> String {
     use secrecy::ExposeSecret;
     let (_, key) = gateway.secrets.iter().find(|(name, _)| *name == "TEST_STS_KEY").unwrap();
-    let issuer = AppIssuer::new(IssuerSettings {
+    let settings = IssuerSettings {
         iss: format!("http://localhost:{}", gateway.address.port()).into(),
-        keys: vec![key.clone().into()],
+        keys: vec![secrecy::SecretString::from(key.clone()).into()],
         lifetime: std::time::Duration::from_secs(600),
         delegated_lifetime: std::time::Duration::from_secs(600),
-    });
+        core_jwks_lifetime: std::time::Duration::from_secs(600),
+    };
+    let issuer = AppIssuer::new(settings, Timestamp::now()).unwrap();
     let mint = Mint {
         subject: &"service".into(),
         organisation: organisation.and_then(Organisation::parse),
@@ -249,7 +251,7 @@ fn app_token(
         permissions: &permissions.iter().filter_map(|name| Permission::parse(name)).collect(),
         actor: None,
     };
-    let minted = issuer.unwrap().mint(mint, Timestamp::now(), "jti".into()).unwrap();
+    let minted = issuer.mint(&issuer.signer(), mint, Timestamp::now(), "jti".into()).unwrap();
     minted.token.expose_secret().to_owned()
 }
 

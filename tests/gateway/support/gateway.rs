@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) bff: SocketAddr,
     /// The `sts` section; by default the built-in issuer.
     pub(crate) sts: Option<String>,
+    /// Further upstreams, as lines of the section.
+    pub(crate) upstreams: String,
     /// Further routes, as lines of the list.
     pub(crate) routes: String,
     /// Further sections.
@@ -48,6 +50,7 @@ impl Settings {
             core,
             bff: core,
             sts: None,
+            upstreams: String::new(),
             routes: String::new(),
             extra: String::new(),
             port: None,
@@ -71,7 +74,7 @@ impl Settings {
         if let Some(whole) = &self.whole {
             return whole.replace("PORT", &port.to_string()).replace("ADMIN", &admin.to_string());
         }
-        let Self { issuer, core, bff, extra, routes, .. } = self;
+        let Self { issuer, core, bff, extra, upstreams, routes, .. } = self;
         let own = format!(
             "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
         );
@@ -102,7 +105,7 @@ iam_roles:
 upstreams:
   core: {{ servers: ['{core}'], auth: {{ mode: STS, audience: one-core }} }}
   bff: {{ servers: ['{bff}'], auth: {{ mode: IAM }} }}
-routes:
+{upstreams}routes:
   - {{ path: '/ssi/{{*rest}}', access: public, upstream: core }}
   - {{ path: '/ssi/slow/{{id}}', access: public, timeouts: {{ read: 300ms }}, upstream: core }}
   - {{ path: /api/config/v1, methods: [GET], accept: [session, iam, app], upstream: core }}
@@ -124,16 +127,27 @@ impl Gateway {
     pub(crate) async fn start(settings: Settings) -> Self {
         let port = settings.port.unwrap_or_else(free_port);
         let page = if settings.ready { "readyz" } else { "healthz" };
-        Self::spawn(port, page, |admin| settings.yaml(port, admin)).await
+        Self::spawn(port, page, &[], |admin| settings.yaml(port, admin)).await
     }
 
     /// Starts one with a file of the test's own, given its port and its admin port.
     pub(crate) async fn of(file: impl FnOnce(u16, u16) -> String) -> Self {
         let port = free_port();
-        Self::spawn(port, "readyz", |admin| file(port, admin)).await
+        Self::spawn(port, "readyz", &[], |admin| file(port, admin)).await
     }
 
-    async fn spawn(port: u16, page: &str, yaml: impl FnOnce(u16) -> String) -> Self {
+    /// Starts one with a whole configuration but for its admin listener, and files beside it.
+    pub(crate) async fn start_from(text: &str, files: &[(&str, &String)], port: u16) -> Self {
+        let whole = |admin| format!("{text}\nadmin: {{ address: '127.0.0.1:{admin}' }}\n");
+        Self::spawn(port, "readyz", files, whole).await
+    }
+
+    async fn spawn(
+        port: u16,
+        page: &str,
+        files: &[(&str, &String)],
+        yaml: impl FnOnce(u16) -> String,
+    ) -> Self {
         super::crypto();
         let admin = free_port();
         let directory =
@@ -141,6 +155,9 @@ impl Gateway {
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("gateway.yaml");
         fs::write(&file, yaml(admin)).unwrap();
+        for (name, content) in files {
+            fs::write(directory.join(name), content).unwrap();
+        }
         let output = fs::File::create(directory.join("output")).unwrap();
         let secrets = secrets();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))

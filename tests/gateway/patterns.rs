@@ -1,0 +1,285 @@
+//! Every file of `conf/patterns`, as it is shipped but for its addresses and secrets, at work.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    demo::stand_in::{iam, jose::Parts, sts},
+    login::{Browser, location, log_in_at_provider},
+    support::{
+        ACME, Gateway, Issuer, OTHER, Recorder, free_port,
+        gateway::{client, secrets},
+        listener,
+    },
+};
+
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/patterns");
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// What stands in the files for a listener of the world outside.
+const LISTENER: &str = "address: 0.0.0.0:8443, tls: { certificate: /etc/portcullis/tls.crt, key: \
+                        /etc/portcullis/tls.key }";
+
+/// A pattern's gateway and its neighbours.
+struct World {
+    core: Recorder,
+    bff: Recorder,
+    sts: sts::Handle,
+    sts_url: String,
+    gateway: Gateway,
+}
+
+impl World {
+    async fn start(file: &str, iam: &str, port: u16) -> Self {
+        let (core, bff) = (Recorder::start("").await, Recorder::start("").await);
+        let handle = sts::Handle::default();
+        let sts_url = token_service(iam, handle.clone()).await;
+        let text = fs::read_to_string(Path::new(DIRECTORY).join(file)).unwrap();
+        let loopback = |address: SocketAddr| address.to_string();
+        let mut text = [
+            (LISTENER, format!("address: 127.0.0.1:{port}")),
+            ("https://desk.example.com", format!("http://localhost:{port}")),
+            ("https://iam.example.com/realms/one", iam.to_owned()),
+            ("https://bff.example.com", sts_url.clone()),
+            ("core.internal:3000", loopback(core.address)),
+            ("bff.internal:8080", loopback(bff.address)),
+        ]
+        .into_iter()
+        .fold(text, |text, (from, to)| text.replace(from, &to));
+        for left in ["example.com", ".internal", "0.0.0.0"] {
+            assert!(!text.contains(left), "{left} is left in {text}");
+        }
+        let given: BTreeMap<_, _> = secrets().into_iter().collect();
+        let another: BTreeMap<_, _> = secrets().into_iter().collect();
+        let files = [
+            ("session", &given["TEST_SESSION_KEY"]),
+            ("iam-client", &given["TEST_CLIENT_SECRET"]),
+            ("sts-1.pem", &given["TEST_STS_KEY"]),
+            ("sts-2.pem", &another["TEST_STS_KEY"]),
+        ];
+        // Paths of secrets are relative to the configuration's own.
+        text = text.replace("/run/secrets/", "");
+        let gateway = Gateway::start_from(&text, &files, port).await;
+        Self { core, bff, sts: handle, sts_url, gateway }
+    }
+
+    async fn ask(&self, method: Method, target: &str, token: Option<&str>) -> StatusCode {
+        let mut request = client().request(method, self.gateway.url(target));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.unwrap().status()
+    }
+
+    async fn get(&self, target: &str, token: Option<&str>) -> StatusCode {
+        self.ask(Method::GET, target, token).await
+    }
+}
+
+/// The stand-in for BFF's token service; its URL.
+async fn token_service(iam: &str, handle: sts::Handle) -> String {
+    let (listener, address) = listener().await;
+    let url = format!("http://{address}");
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let settings = sts::Settings {
+        issuer: url.clone(),
+        audiences: vec!["one-core".to_owned(), "one-bridge".to_owned()],
+        lifetime: Duration::from_secs(300),
+        iam_issuer: iam.to_owned(),
+        iam_audience: "procivis-one-platform".to_owned(),
+        roles: vec![("admin".to_owned(), names(&["CREDENTIAL_LIST", "CREDENTIAL_ISSUE"]))],
+        client: None,
+        handle,
+    };
+    tokio::spawn(sts::serve(listener, settings));
+    url
+}
+
+/// The bearer token of the one request that an upstream has seen.
+fn only_token(upstream: &Recorder) -> String {
+    let seen = upstream.take();
+    let [request] = &seen[..] else { panic!("{} requests", seen.len()) };
+    request.header("authorization")[0].strip_prefix("Bearer ").unwrap().to_owned()
+}
+
+fn claims(token: &str) -> Value {
+    Value::Object(Parts::split(token).unwrap().claims)
+}
+
+/// An exchange by a program of its own.
+async fn exchange(url: &str, token: &str, audience: &str) -> (u16, Value) {
+    let form = [
+        ("grant_type", GRANT),
+        ("subject_token", token),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("audience", audience),
+        ("organisationId", ACME),
+    ];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let post = client().post(url).header("content-type", "application/x-www-form-urlencoded");
+    let answer = post.body(body).send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+}
+
+fn list(organisation: &str) -> String {
+    format!("/api/credential/v1?organisationId={organisation}")
+}
+
+#[tokio::test]
+async fn desk() {
+    let (listener, address) = listener().await;
+    let (port, issuer) = (free_port(), format!("http://{address}"));
+    let provider = iam::Settings {
+        issuer: issuer.clone(),
+        audience: "procivis-one-platform".to_owned(),
+        lifetime: Duration::from_secs(600),
+        clients: vec![iam::Client {
+            id: "desk".to_owned(),
+            secret: "client-secret-of-the-test".to_owned(),
+            redirects: vec![format!("http://localhost:{port}/.portcullis/callback")],
+            after_logout: vec![],
+            roles: None,
+        }],
+        users: vec![iam::User {
+            name: "alice".to_owned(),
+            password: "alice".to_owned(),
+            full_name: "Alice".to_owned(),
+            roles: vec!["admin".to_owned()],
+        }],
+    };
+    tokio::spawn(iam::serve(listener, provider));
+    let world = World::start("desk.yaml", &issuer, port).await;
+    let mut browser = Browser::default();
+    let start = browser.navigate(&world.gateway.url("/")).await;
+    assert_eq!(start.status(), 302);
+    let callback = log_in_at_provider(&location(&start), "alice").await;
+    assert_eq!(browser.navigate(callback.as_str()).await.status(), 303);
+    assert_eq!(browser.navigate(&world.gateway.url("/")).await.status(), 200);
+    let iam_token = only_token(&world.bff);
+    assert_eq!(claims(&iam_token)["iss"], issuer);
+    assert_eq!(browser.fetch(&world.gateway.url(&list(ACME))).await.status(), 200);
+    let app_token = claims(&only_token(&world.core));
+    assert_eq!((&app_token["iss"], &app_token["aud"]), (&world.sts_url.into(), &"one-core".into()));
+    let stranger = Browser::default().fetch(&world.gateway.url(&list(ACME))).await;
+    assert_eq!(stranger.status(), 401);
+    assert!(world.core.seen().is_empty());
+}
+
+#[tokio::test]
+async fn api_client_with_bff() {
+    let issuer = Issuer::start().await;
+    let world = World::start("api-client-with-bff.yaml", &issuer.url, free_port()).await;
+    let reader = issuer.token("rosa", "reader");
+    assert_eq!(world.get("/api/credential/v1", Some(&reader)).await, 200);
+    assert_eq!(only_token(&world.bff), reader, "as it came");
+    assert_eq!(world.ask(Method::POST, "/api/credential/v1", Some(&reader)).await, 403);
+    assert_eq!(world.get("/api/credential/v1", None).await, 401);
+    assert_eq!(world.get("/api/key/v1", Some(&reader)).await, 404);
+    assert!(world.bff.seen().is_empty());
+}
+
+#[tokio::test]
+async fn api_client_with_core_by_exchange() {
+    let issuer = Issuer::start().await;
+    let file = "api-client-with-core-by-exchange.yaml";
+    let world = World::start(file, &issuer.url, free_port()).await;
+    let alice = issuer.token("alice", "admin");
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(world.get(&list(ACME), Some(&alice)).await, 200);
+        sent.push(only_token(&world.core));
+    }
+    assert_eq!((sent[0] == sent[1], world.sts.exchanges()), (true, 1));
+    let token = claims(&sent[0]);
+    assert_eq!((&token["sub"], &token["organisationId"]), (&"alice".into(), &ACME.into()));
+    let nobody = issuer.token("norman", "nothing");
+    assert_eq!(world.get(&list(ACME), Some(&nobody)).await, 403);
+    assert!(world.core.seen().is_empty());
+}
+
+#[tokio::test]
+async fn api_client_with_its_own_sts_token() {
+    let issuer = Issuer::start().await;
+    let file = "api-client-with-its-own-sts-token.yaml";
+    let world = World::start(file, &issuer.url, free_port()).await;
+    let alice = issuer.token("alice", "admin");
+    let token_of = async |audience: &str| {
+        let url = format!("{}/sts/token", world.sts_url);
+        let (status, answer) = exchange(&url, &alice, audience).await;
+        assert_eq!(status, 200);
+        answer["access_token"].as_str().unwrap().to_owned()
+    };
+    let (own, bridge) = (token_of("one-core").await, token_of("one-bridge").await);
+    let asked = world.sts.exchanges();
+    assert_eq!(world.get(&list(ACME), Some(&own)).await, 200);
+    assert_eq!(only_token(&world.core), own, "as it came");
+    assert_eq!(world.get(&list(OTHER), Some(&own)).await, 403);
+    assert_eq!(world.get(&list(ACME), Some(&bridge)).await, 401, "for another audience");
+    assert_eq!(world.get(&list(ACME), Some(&alice)).await, 401, "an IAM token");
+    assert!(world.core.seen().is_empty());
+    assert_eq!(world.sts.exchanges(), asked, "nothing is exchanged here");
+}
+
+#[tokio::test]
+async fn own_token_service() {
+    let issuer = Issuer::start().await;
+    let world = World::start("own-token-service.yaml", &issuer.url, free_port()).await;
+    let keys = client().get(world.gateway.url("/.well-known/jwks.json")).send().await.unwrap();
+    let keys: Value = serde_json::from_str(&keys.text().await.unwrap()).unwrap();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+    let alice = issuer.token("alice", "admin");
+    for organisation in [ACME, OTHER] {
+        assert_eq!(world.get(&list(organisation), Some(&alice)).await, 200);
+        let token = claims(&only_token(&world.core));
+        assert_eq!((&token["aud"], &token["sub"]), (&"one-core".into(), &"alice".into()));
+        assert_eq!(token["organisationId"], organisation);
+        assert_eq!(token["permissions"], serde_json::json!(["CREDENTIAL_LIST"]));
+    }
+    let reader = issuer.token("rosa", "reader");
+    assert_eq!(world.get(&list(OTHER), Some(&reader)).await, 403);
+    let (status, answer) = exchange(&world.gateway.url("/sts/token"), &reader, "one-core").await;
+    assert_eq!(status, 200, "{answer}");
+    let own = answer["access_token"].as_str().unwrap();
+    assert_eq!(world.get(&list(ACME), Some(own)).await, 200);
+    assert_eq!(only_token(&world.core), own);
+    assert_eq!(world.sts.exchanges(), 0);
+}
+
+#[tokio::test]
+async fn sts_only() {
+    let issuer = Issuer::start().await;
+    let world = World::start("sts-only.yaml", &issuer.url, free_port()).await;
+    let alice = issuer.token("alice", "admin");
+    let (status, _) = exchange(&world.gateway.url("/sts/token"), &alice, "one-core").await;
+    assert_eq!(status, 200);
+    let seen = world.bff.take();
+    assert_eq!((seen.len(), seen[0].target()), (1, "/sts/token"));
+    assert!(String::from_utf8_lossy(&seen[0].body).contains(&alice), "the form as it came");
+    for (method, target, status) in [
+        (Method::GET, "/sts/token", 405),
+        (Method::POST, "/sts/token/x", 404),
+        (Method::GET, "/api/credential/v1", 404),
+        (Method::POST, "/api/sts/role/v1", 404),
+        (Method::GET, "/", 404),
+    ] {
+        assert_eq!(world.ask(method, target, Some(&alice)).await, status, "{target}");
+    }
+    assert!(world.bff.seen().is_empty());
+}
+
+#[test]
+fn every_pattern_has_its_test() {
+    let source = include_str!("patterns.rs");
+    let mut files = 0;
+    for entry in fs::read_dir(DIRECTORY).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let test = name.strip_suffix(".yaml").unwrap().replace('-', "_");
+        assert!(source.contains(&format!("async fn {test}() {{")), "{name} has no test {test}");
+        assert!(source.contains(&format!("\"{name}\"")), "nothing starts {name}");
+        files += 1;
+    }
+    assert!(files >= 6, "{files} patterns");
+}
