@@ -9,8 +9,6 @@
 mod cookie_store;
 mod renewal;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
