@@ -15,7 +15,7 @@ mod own_endpoint;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use self::caller::Caller;
 pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
@@ -33,7 +33,7 @@ use crate::{
     request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
-    session::Jar,
+    sessions::{PendingCookies, Sessions},
     step::{Step, Trace},
     sts::Sts,
     telemetry::record::{Facts, Verdict},
@@ -53,8 +53,8 @@ pub struct State {
     pub routes: RouteTable<Target>,
     /// Every upstream.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Browser sessions, where there are any.
-    pub sessions: Option<Sessions>,
+    /// What browsers need, where they are served.
+    pub browsers: Option<Browsers>,
     /// Bearer tokens.
     pub authenticator: Authenticator,
     /// IAM roles and what they permit, where that is known here.
@@ -67,14 +67,10 @@ pub struct State {
     pub exchange: Option<Arc<[Arc<str>]>>,
 }
 
-/// Browser sessions.
-pub struct Sessions {
-    /// Their cookies.
-    pub jar: Arc<Jar>,
-    /// Without a request for this long, a session ends.
-    pub idle: Duration,
-    /// So long after its login, a session ends.
-    pub absolute: Duration,
+/// What browsers need.
+pub struct Browsers {
+    /// Their sessions.
+    pub sessions: Arc<Sessions>,
     /// Our own endpoints.
     pub login: Login,
 }
@@ -159,7 +155,7 @@ impl State {
         headers: &HeaderMap,
         facts: &mut Facts,
         route_index: &mut Option<usize>,
-        cookies: &mut Vec<HeaderValue>,
+        cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Identified<'t, 'p>, Refusal> {
         self.identify_traced(request, headers, facts, route_index, cookies, now, &mut ()).await
@@ -176,7 +172,7 @@ impl State {
         headers: &HeaderMap,
         facts: &mut Facts,
         route_index: &mut Option<usize>,
-        cookies: &mut Vec<HeaderValue>,
+        cookies: &mut PendingCookies,
         now: Timestamp,
         trace: &mut (impl Trace + Send),
     ) -> Result<Identified<'t, 'p>, Refusal> {
@@ -188,8 +184,7 @@ impl State {
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
         trace.enter(Step::Authentication);
-        let mut caller = self.authenticate(target, request, headers, now).await?;
-        cookies.append(&mut caller.cookies);
+        let caller = self.authenticate(target, request, headers, cookies, now).await?;
         match &caller.authentication {
             Authentication::Authenticated(identity) => {
                 facts.caller(identity);

@@ -39,6 +39,7 @@ use crate::{
     organisation::Organisation,
     permission::PermissionSet,
     refusal::{Reason, Refusal},
+    sessions::PendingCookies,
     step::{Step, Trace},
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
@@ -257,7 +258,7 @@ async fn pass(
     }
     steps.found(|| "none of the gateway's own".to_owned());
     let headers = received.headers();
-    let mut cookies = Vec::new();
+    let mut cookies = PendingCookies::default();
     let identified =
         state.identify_traced(&request, headers, facts, index, &mut cookies, now, steps).await?;
     let body = match identified.needs_body() {

@@ -12,7 +12,6 @@ pub mod breaker;
 pub mod cache;
 pub mod endpoint;
 pub mod exchange;
-mod flight;
 pub mod issuer;
 mod outcomes;
 pub mod parameter;
@@ -34,7 +33,6 @@ use self::{
     breaker::Breaker,
     cache::{Key, KeySpace, Lifetimes, Parts, Subject},
     exchange::{ExchangeClient, ExchangeError, ExchangeRequest},
-    flight::{Flight, Flights},
     issuer::{Issuer, Mint, Signer},
     store::{Kept, Store},
 };
@@ -43,6 +41,7 @@ pub use self::{
     token::{Actor, AppToken, Ask, Issuance, Issued},
 };
 use crate::{
+    flight::{Flight, Flights},
     identity::Proof,
     permission::PermissionSet,
     refusal::{Reason, Refusal},
@@ -82,7 +81,7 @@ struct Inner {
     source: Source,
     keys: KeySpace,
     store: Store,
-    flights: Arc<Flights<Result<Arc<AppToken>, Refusal>>>,
+    flights: Arc<Flights<Key, Result<Arc<AppToken>, Refusal>>>,
     breaker: Mutex<Breaker>,
     /// The breaker's time counts from here.
     since: Instant,
@@ -300,7 +299,7 @@ impl Inner {
 
     async fn fly(
         self: Arc<Self>,
-        flight: Flight<Result<Arc<AppToken>, Refusal>>,
+        flight: Flight<Key, Result<Arc<AppToken>, Refusal>>,
         errand: Errand,
         now: Timestamp,
     ) {

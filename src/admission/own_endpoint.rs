@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{Sessions, State};
+use super::{Browsers, State};
 use crate::{
     refusal::{Reason, Refusal},
     session,
@@ -18,7 +18,7 @@ pub enum OwnEndpoint<'s> {
     /// Our own token service's exchange, for these audiences.
     Exchange(&'s [Arc<str>]),
     /// Login, logout, session.
-    Session(&'s Sessions),
+    Session(&'s Browsers),
 }
 
 impl OwnEndpoint<'_> {
@@ -28,7 +28,7 @@ impl OwnEndpoint<'_> {
         match self {
             Self::Keys(_) => JWKS_PATH,
             Self::Exchange(_) => endpoint::PATH,
-            Self::Session(sessions) => sessions.login.prefix(),
+            Self::Session(browsers) => browsers.login.prefix(),
         }
     }
 
@@ -66,8 +66,8 @@ impl State {
         {
             return Some(OwnEndpoint::Exchange(audiences));
         }
-        let sessions = self.sessions.as_ref().filter(|sessions| sessions.login.owns(path));
-        sessions.map(OwnEndpoint::Session)
+        let browsers = self.browsers.as_ref().filter(|browsers| browsers.login.owns(path));
+        browsers.map(OwnEndpoint::Session)
     }
 
     /// The sessions of a login that is about to begin, and what of them the browser has.
@@ -77,12 +77,12 @@ impl State {
     pub(crate) fn login_cookies<'h>(
         &self,
         headers: &'h HeaderMap,
-    ) -> Result<(&Sessions, session::Cookies<'h>), Refusal> {
-        let sessions = self.sessions.as_ref().ok_or_else(|| {
+    ) -> Result<(&Browsers, session::Cookies<'h>), Refusal> {
+        let browsers = self.browsers.as_ref().ok_or_else(|| {
             Refusal::new(Reason::CredentialMissing, "no browser login is configured")
         })?;
         let fields = headers.get_all(header::COOKIE);
-        let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
-        Ok((sessions, cookies))
+        let cookies = browsers.sessions.jar().read(fields.iter().map(HeaderValue::as_bytes))?;
+        Ok((browsers, cookies))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     bearer::KeySet,
     config::Config,
     organisation::Organisation,
-    session::{self, Cookies, Session},
+    session::{self, Pieces, Session},
     sts::issuer::{self, Issuer, IssuerSettings},
     time::Timestamp,
 };
@@ -138,8 +138,8 @@ impl Voucher {
         organisation: Option<Organisation>,
         now: Timestamp,
     ) -> Result<(HeaderName, HeaderValue), Unanswerable> {
-        let sessions = vouching
-            .sessions
+        let browsers = vouching
+            .browsers
             .as_ref()
             .ok_or_else(|| Unanswerable::new("no browser sessions are configured"))?;
         let token = self.token(Kind::Iam, claims, None, now)?;
@@ -159,12 +159,16 @@ impl Voucher {
             name: None,
             id_token: None,
             refresh_token: None,
+            provider_session: None,
+            provider_ends: None,
         };
-        let mut session = Session::begin(grant, login, sessions.absolute).map_err(|e| none(&e))?;
+        let absolute = browsers.sessions.limits().absolute;
+        let mut session = Session::begin(grant, login, absolute).map_err(|e| none(&e))?;
         session.organisation = organisation;
-        let lines = sessions
-            .jar
-            .save(&session, &Cookies::default(), login)
+        let lines = browsers
+            .sessions
+            .jar()
+            .save(&session, Pieces::default(), login)
             .map_err(|error| none(&error))?;
         let pairs = lines.iter().filter_map(|line| line.to_str().ok()?.split(';').next());
         let cookies = pairs.collect::<Vec<_>>().join("; ");

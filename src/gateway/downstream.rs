@@ -38,16 +38,16 @@ pub(super) async fn own_endpoint(
     let Some(own) = state.own_endpoint(request.path()) else { return Ok(None) };
     cx.record.facts.route = Some(own.label().into());
     cx.record.facts.decision = Some(Verdict::Own);
-    let sessions = match own {
+    let browsers = match own {
         OwnEndpoint::Keys(issuer) => {
             return jwks(request, &session.req_header().headers, issuer).map(Some);
         }
         OwnEndpoint::Exchange(audiences) => {
             return exchange(state, audiences, request, session, cx, now).await.map(Some);
         }
-        OwnEndpoint::Session(sessions) => sessions,
+        OwnEndpoint::Session(browsers) => browsers,
     };
-    cx.record.facts.route = Some(sessions.login.prefix().into());
+    cx.record.facts.route = Some(browsers.login.prefix().into());
     cx.record.facts.decision = Some(Verdict::Own);
     let body = small_body(session, OWN_BODY).await?;
     let asked = LoginRequest {
@@ -59,11 +59,12 @@ pub(super) async fn own_endpoint(
         is_navigation: request.navigation,
         request_id: &request.request_id,
     };
-    let outcome = sessions.login.step(&asked, &|identity| state.standing(identity), now).await;
+    let outcome = browsers.login.step(&asked, &|identity| state.standing(identity), now).await;
     let facts = &mut cx.record.facts;
     facts.event = outcome.event.map(Event::word);
     facts.subject = outcome.subject;
     facts.reason = outcome.reason;
+    cx.cookies = outcome.cookies;
     outcome.answer.map(Some)
 }
 
@@ -74,8 +75,8 @@ pub(super) async fn start_login(
     session: &Session,
     now: Timestamp,
 ) -> Result<Answer, Refusal> {
-    let (sessions, cookies) = state.login_cookies(&session.req_header().headers)?;
-    sessions.login.start(request.target(), &cookies, now).await
+    let (browsers, cookies) = state.login_cookies(&session.req_header().headers)?;
+    browsers.login.start(request.target(), &cookies, now).await
 }
 
 /// Reads a whole body that the decision looks into; Pingora sends it on from its own copy.
@@ -110,6 +111,14 @@ pub(super) async fn refuse(
         request.takes_html && matches!(request.method, Method::GET | Method::HEAD)
     });
     let mut answer = Answer::refusal(refusal, &cx.record.facts.request_id, as_page);
+    // Who sent a token of their own has no use for a page.
+    let token = session.req_header().headers.contains_key(header::AUTHORIZATION);
+    if let Some(browsers) = &cx.state.browsers
+        && refusal.reason.status() == 401
+        && !token
+    {
+        answer = answer.with_login(&browsers.login.url_for(&session.req_header().headers));
+    }
     if closes(refusal.reason) {
         // What follows on the connection cannot be told from this request.
         session.set_keepalive(None);
@@ -129,7 +138,7 @@ pub(super) async fn write(
     for (name, value) in headers {
         head.append_header(name, value)?;
     }
-    for cookie in std::mem::take(&mut cx.cookies) {
+    for cookie in pending_cookies(cx) {
         head.append_header(header::SET_COOKIE, cookie)?;
     }
     if cx.record.facts.request_id.is_empty() {
@@ -159,8 +168,8 @@ pub(super) fn finish_upstream_response(
     }
     let ours = |line: &HeaderValue| {
         let name = line.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
-        let jar = cx.state.sessions.as_ref().map(|sessions| &sessions.jar);
-        jar.is_some_and(|jar| jar.owns(name.trim_ascii()))
+        let browsers = cx.state.browsers.as_ref();
+        browsers.is_some_and(|browsers| browsers.sessions.jar().owns(name.trim_ascii()))
     };
     if response.headers.get_all(header::SET_COOKIE).iter().any(ours) {
         let kept: Vec<_> = response
@@ -175,7 +184,7 @@ pub(super) fn finish_upstream_response(
             response.append_header(header::SET_COOKIE, line)?;
         }
     }
-    let cookies = std::mem::take(&mut cx.cookies);
+    let cookies = pending_cookies(cx);
     if !cookies.is_empty() {
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
     }
@@ -183,6 +192,12 @@ pub(super) fn finish_upstream_response(
         response.append_header(header::SET_COOKIE, cookie)?;
     }
     response.insert_header(REQUEST_ID, &*cx.record.facts.request_id)
+}
+
+/// What the browser has to be told of its session by now.
+fn pending_cookies(cx: &mut RequestCx) -> Vec<HeaderValue> {
+    let sessions = cx.state.browsers.as_ref().map(|browsers| &*browsers.sessions);
+    cx.cookies.take(sessions, Timestamp::now())
 }
 
 /// What a failure on the way to, or from, the upstream is called.
@@ -234,7 +249,7 @@ pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
 
 const REQUEST_ID: &str = "X-Request-Id";
 /// The largest body that one of our own endpoints reads.
-const OWN_BODY: usize = 4 * 1024;
+const OWN_BODY: usize = 8 * 1024;
 /// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
 const DRAINED: usize = 64 * 1024;
 /// Bytes of a path or host that could not be viewed.

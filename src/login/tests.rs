@@ -8,10 +8,13 @@ use crate::{
     identity::Proof,
     oidc::fake::{Fake, NOW, Token},
     session::{
+        Opened,
         cookie::{SameSite, Settings as CookieSettings},
         key_ring::KeyRing,
     },
+    sessions::{CookieStore, Limits, Store},
 };
+use std::time::Duration;
 
 const ORIGIN: &str = "https://desk.example.com";
 const ACME: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
@@ -56,7 +59,7 @@ impl Site {
     async fn with(same_site: SameSite, verify_iam: VerifyIam) -> Self {
         let fake = Fake::start().await;
         let provider = fake.provider();
-        let login = Login::new(settings(), jar(same_site), provider, verify_iam).unwrap();
+        let login = login(settings(), jar(same_site), provider, verify_iam).unwrap();
         Self { fake, login, organisations: vec![ACME, OTHER] }
     }
 
@@ -93,9 +96,13 @@ impl Site {
                 .collect(),
             permissions: vec!["CREDENTIAL_LIST".into()],
         };
-        let outcome = self.login.step(&request, &standing, Timestamp(now)).await;
+        let mut outcome = self.login.step(&request, &standing, Timestamp(now)).await;
         if let Ok(answer) = &outcome.answer {
             browser.keep(answer);
+        }
+        // As the gateway does, also with a refusal.
+        for line in outcome.cookies.take(Some(self.login.sessions()), Timestamp(now)) {
+            browser.keep_line(&line);
         }
         outcome
     }
@@ -125,7 +132,7 @@ impl Site {
 
     fn session(&self, browser: &Browser) -> Option<Session> {
         let header = browser.header().unwrap_or_default();
-        match self.login.jar.open(&self.login.jar.read([header.as_bytes()]).unwrap()) {
+        match self.login.jar().open(&self.login.jar().read([header.as_bytes()]).unwrap()) {
             Opened::Session(session) => Some(*session),
             _ => None,
         }
@@ -141,12 +148,16 @@ impl Browser {
 
     fn keep(&mut self, answer: &Answer) {
         for (_, line) in answer.headers.iter().filter(|(name, _)| name == header::SET_COOKIE) {
-            let line = line.to_str().unwrap();
-            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(kept, _)| kept != name);
-            if !line.contains("Max-Age=0") {
-                self.cookies.push((name.to_owned(), value.to_owned()));
-            }
+            self.keep_line(line);
+        }
+    }
+
+    fn keep_line(&mut self, line: &HeaderValue) {
+        let line = line.to_str().unwrap();
+        let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+        self.cookies.retain(|(kept, _)| kept != name);
+        if !line.contains("Max-Age=0") {
+            self.cookies.push((name.to_owned(), value.to_owned()));
         }
     }
 }
@@ -155,10 +166,24 @@ fn settings() -> Settings {
     Settings {
         public_url: ORIGIN.parse().unwrap(),
         prefix: "/.portcullis".into(),
-        idle: IDLE,
-        absolute: Duration::from_hours(12),
         after_logout: "/bye".into(),
     }
+}
+
+fn login(
+    settings: Settings,
+    jar: Arc<Jar>,
+    provider: Arc<Provider>,
+    verify_iam: VerifyIam,
+) -> Result<Login, SettingsError> {
+    let limits = Limits { idle: IDLE, absolute: Duration::from_hours(12) };
+    let store = Store::Cookie(CookieStore::new(Arc::clone(&jar), IDLE));
+    let sessions =
+        Sessions::new(jar, store, limits, Arc::clone(&provider), Arc::clone(&verify_iam));
+    let refuse: VerifyLogout = Arc::new(|_, _| {
+        Box::pin(async { Err(Refusal::new(Reason::CredentialInvalid, "no logout token")) })
+    });
+    Login::new(settings, Arc::new(sessions), provider, verify_iam, refuse)
 }
 
 fn jar(same_site: SameSite) -> Arc<Jar> {
@@ -440,7 +465,7 @@ async fn a_provider_that_is_down_is_iam_unavailable() {
         issuer: format!("http://{closed}"),
         ..fake.settings()
     });
-    let login = Login::new(settings(), jar(SameSite::Lax), provider, accept()).unwrap();
+    let login = login(settings(), jar(SameSite::Lax), provider, accept()).unwrap();
     let site = Site { fake, login, organisations: vec![] };
     let outcome = site.ask(&mut Browser::default(), get("/.portcullis/login")).await;
     assert_eq!(reason(&outcome), Reason::IamUnavailable);
@@ -509,7 +534,7 @@ async fn the_session_is_shown_without_its_tokens() {
     assert_eq!(shown["organisation"], Value::Null);
     assert_eq!(shown["organisations"][0]["id"], ACME);
     assert_eq!(shown["permissions"][0], "CREDENTIAL_LIST");
-    assert_eq!(shown["expires"], "2023-11-14T22:18:20Z");
+    assert_eq!(shown["expires"], "2023-11-15T10:13:20Z", "the absolute time-out");
     assert!(!text(&answer).contains("eyJ"), "{}", text(&answer));
 }
 
@@ -530,7 +555,7 @@ async fn without_a_session_the_way_to_one_is_told() {
     };
     assert_eq!(ask(&browser, NOW).await, "credential_missing");
     site.logged_in(&mut browser).await;
-    assert_eq!(ask(&browser, NOW + 300).await, "session_expired", "with its IAM token");
+    assert_eq!(ask(&browser, NOW + 1_800).await, "session_expired");
     browser.cookies[0].1.push('A');
     assert_eq!(ask(&browser, NOW).await, "credential_invalid");
 }
@@ -611,8 +636,7 @@ async fn other_paths_and_methods() {
 #[tokio::test]
 async fn settings_that_cannot_be_served_are_refused() {
     let fake = Fake::start().await;
-    let refused =
-        |settings| Login::new(settings, jar(SameSite::Lax), fake.provider(), accept()).err();
+    let refused = |settings| login(settings, jar(SameSite::Lax), fake.provider(), accept()).err();
     assert_eq!(refused(settings()), None);
     for prefix in ["", "/", "a", "/a/", "/a b", "/a?b"] {
         let settings = Settings { prefix: prefix.into(), ..settings() };

@@ -191,7 +191,7 @@ async fn r31_a_provider_that_misbehaves_is_unavailable() {
     for (token, word) in [
         (Token::Redirect, "it redirects, which is not followed"),
         (Token::Huge, "its answer is too large"),
-        (Token::Broken, "it answers with a server error or refuses for now"),
+        (Token::Broken, "something before it answers in its place"),
     ] {
         let fake = Fake::start().await;
         fake.with(|script| script.token = token);
@@ -304,8 +304,12 @@ impl Provider {
     fn age(&self, by: Duration) {
         let current = self.current.load_full().unwrap();
         let at = current.at.checked_sub(by).unwrap();
-        let aged =
-            Discovered { client: current.client.clone(), names_itself: current.names_itself, at };
+        let aged = Discovered {
+            client: current.client.clone(),
+            names_itself: current.names_itself,
+            end_session: current.end_session.clone(),
+            at,
+        };
         self.current.store(Some(Arc::new(aged)));
     }
 }

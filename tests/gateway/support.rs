@@ -3,6 +3,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod issuer;
+pub(crate) mod provider;
 pub(crate) mod recorder;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -15,6 +16,7 @@ use tokio::{
 pub(crate) use self::{
     gateway::{Gateway, Settings},
     issuer::Issuer,
+    provider::Provider,
     recorder::Recorder,
 };
 
