@@ -11,7 +11,7 @@ mod caller;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use self::caller::Caller;
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     request::{Rules, TrustedRequest},
     roles::RoleMap,
     route::{Match, RouteTable},
-    session::Jar,
+    sessions::{PendingCookies, Sessions},
     sts::Sts,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
@@ -47,8 +47,8 @@ pub struct State {
     pub routes: RouteTable<Target>,
     /// Every upstream.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Browser sessions, where there are any.
-    pub sessions: Option<Sessions>,
+    /// What browsers need, where they are served.
+    pub browsers: Option<Browsers>,
     /// Bearer tokens.
     pub authenticator: Authenticator,
     /// IAM roles and what they permit, where that is known here.
@@ -59,14 +59,10 @@ pub struct State {
     pub sts: Option<Sts>,
 }
 
-/// Browser sessions.
-pub struct Sessions {
-    /// Their cookies.
-    pub jar: Arc<Jar>,
-    /// Without a request for this long, a session ends.
-    pub idle: Duration,
-    /// So long after its login, a session ends.
-    pub absolute: Duration,
+/// What browsers need.
+pub struct Browsers {
+    /// Their sessions.
+    pub sessions: Arc<Sessions>,
     /// Our own endpoints.
     pub login: Login,
 }
@@ -144,7 +140,7 @@ impl State {
         body: Option<&[u8]>,
         facts: &mut Facts,
         route_index: &mut Option<usize>,
-        cookies: &mut Vec<HeaderValue>,
+        cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
         let found = self.identify(request, headers, facts, route_index, cookies, now).await?;
@@ -162,7 +158,7 @@ impl State {
         headers: &HeaderMap,
         facts: &mut Facts,
         route_index: &mut Option<usize>,
-        cookies: &mut Vec<HeaderValue>,
+        cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Identified<'t, 'p>, Refusal> {
         let found = self.routes.find(&request.host, &request.method, request.path())?;
@@ -170,8 +166,7 @@ impl State {
         *route_index = Some(found.index);
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
-        let mut caller = self.authenticate(target, request, headers, now).await?;
-        cookies.append(&mut caller.cookies);
+        let caller = self.authenticate(target, request, headers, cookies, now).await?;
         if let Authentication::Authenticated(identity) = &caller.authentication {
             facts.caller(identity);
         }

@@ -115,6 +115,45 @@ impl Answer {
         self
     }
 
+    /// A problem document with `login`, and a header with the same: the URL that logs a person in
+    /// and brings them back. Pages and other documents get the header alone.
+    #[must_use]
+    pub fn with_login(mut self, url: &str) -> Self {
+        if let Ok(mut problem) = serde_json::from_slice::<serde_json::Map<_, _>>(&self.body) {
+            problem.insert("login".to_owned(), url.into());
+            self.body = serde_json::to_vec(&problem).unwrap_or_default().into();
+        }
+        match HeaderValue::try_from(url) {
+            Ok(url) => self.with(HeaderName::from_static(LOGIN_URL), url),
+            Err(_) => self,
+        }
+    }
+
+    /// A page whose form may also lead to these origins; `'self'` it may anyhow.
+    #[must_use]
+    pub fn with_form_targets(self, origins: &[String]) -> Self {
+        let targets = origins.join(" ");
+        self.with_policy("form-action 'self'", &format!("form-action 'self' {targets}"))
+    }
+
+    /// A page that this origin may show in a frame.
+    #[must_use]
+    pub fn framed_by(self, origin: &str) -> Self {
+        self.with_policy("frame-ancestors 'none'", &format!("frame-ancestors {origin}"))
+    }
+
+    fn with_policy(mut self, directive: &str, instead: &str) -> Self {
+        for (name, value) in &mut self.headers {
+            let policy = value.to_str().unwrap_or_default().replace(directive, instead.trim_end());
+            if *name == header::CONTENT_SECURITY_POLICY
+                && let Ok(policy) = HeaderValue::try_from(policy)
+            {
+                *value = policy;
+            }
+        }
+        self
+    }
+
     fn new(
         status: StatusCode,
         kind: Option<&'static str>,
@@ -150,6 +189,9 @@ pub fn escape(text: &str) -> String {
     }
     escaped
 }
+
+/// Where a person logs in, and comes back from.
+const LOGIN_URL: &str = "portcullis-login";
 
 const NOTHING_ALLOWED: &str = "default-src 'none'; frame-ancestors 'none'";
 

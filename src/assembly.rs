@@ -17,7 +17,7 @@ use reqwest::Client;
 use url::Url;
 
 use crate::{
-    admission::{Sessions, State},
+    admission::{Browsers, State},
     authentication::{Authenticator, TrustedIssuer},
     bearer::verified::Verified,
     config::{self, Config},
@@ -28,6 +28,7 @@ use crate::{
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
+    sessions::{CookieStore, Limits, Sessions, Store, VerifyIam},
 };
 
 /// A configuration's parts, and what has to run in the background for them.
@@ -81,7 +82,8 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
     let authenticator = || Authenticator::new(issuers.clone(), verified.clone());
     let provider =
         iam.as_ref().and_then(|http| identity_provider::provider(config, http, &mut defects));
-    let sessions = sessions(config, provider.as_ref(), authenticator, &mut defects);
+    let logout = identity_provider::logout_tokens(config, iam_issuer.as_ref());
+    let browsers = browsers(config, provider.as_ref().zip(logout), authenticator, &mut defects);
     let roles = token_service::roles(config, &mut defects);
     let upstreams = upstreams::assemble(config, &mut defects);
     let routes = routes::assemble(config, &upstreams, &mut defects);
@@ -92,7 +94,7 @@ pub fn assemble(config: &Config) -> Result<Assembly, Vec<Defect>> {
         public_authority: authority(config),
         routes,
         upstreams: upstreams.into_values().collect(),
-        sessions,
+        browsers,
         authenticator: authenticator(),
         roles,
         carry_all: token_service::carries_all(config),
@@ -126,14 +128,14 @@ fn authority(config: &Config) -> Box<str> {
     origin.split_once("://").map_or(origin, |(_, authority)| authority).into()
 }
 
-/// Sessions exist where a provider is configured to make them.
-fn sessions(
+/// Sessions exist where a provider is configured to make them, and to end them.
+fn browsers(
     config: &Config,
-    provider: Option<&Arc<Provider>>,
+    provider: Option<(&Arc<Provider>, login::VerifyLogout)>,
     authenticator: impl Fn() -> Authenticator,
     defects: &mut Defects,
-) -> Option<Sessions> {
-    let (settings, provider) = (config.session.as_ref()?, provider?);
+) -> Option<Browsers> {
+    let (settings, (provider, verify_logout)) = (config.session.as_ref()?, provider?);
     // The configuration's own checks have seen to it that every key is one.
     let keys = settings.keys.iter().filter_map(|key| key.decoded()?.try_into().ok()).collect();
     let ring = defects.take("session.keys", KeyRing::new(keys))?;
@@ -148,27 +150,25 @@ fn sessions(
     };
     let jar = Arc::new(defects.take("session.cookie", cookie::Jar::new(&cookies, ring))?);
     let judge = Arc::new(authenticator());
-    let verify_iam: login::VerifyIam = Arc::new(move |token, now| {
+    let verify_iam: VerifyIam = Arc::new(move |token, now| {
         let judge = Arc::clone(&judge);
         Box::pin(async move {
             let accept = crate::authentication::Accepted { iam: true, app: None };
             judge.bearer(&token, accept, now).await.map(|identity| (*identity).clone())
         })
     });
+    let limits = Limits { idle: settings.idle_timeout, absolute: settings.absolute_timeout };
+    let store = Store::Cookie(CookieStore::new(Arc::clone(&jar), limits.idle));
+    let sessions = Sessions::new(jar, store, limits, Arc::clone(provider), Arc::clone(&verify_iam));
+    let sessions = Arc::new(sessions);
     let login = login::Settings {
         public_url: public_url(config, defects)?,
         prefix: settings.prefix.clone(),
-        idle: settings.idle_timeout,
-        absolute: settings.absolute_timeout,
         after_logout: settings.after_logout.clone(),
     };
-    let login = Login::new(login, Arc::clone(&jar), Arc::clone(provider), verify_iam);
-    Some(Sessions {
-        jar,
-        idle: settings.idle_timeout,
-        absolute: settings.absolute_timeout,
-        login: defects.take("session", login)?,
-    })
+    let (at_work, provider) = (Arc::clone(&sessions), Arc::clone(provider));
+    let login = Login::new(login, at_work, provider, verify_iam, verify_logout);
+    Some(Browsers { sessions, login: defects.take("session", login)? })
 }
 
 fn public_url(config: &Config, defects: &mut Defects) -> Option<Url> {

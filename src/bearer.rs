@@ -1,5 +1,5 @@
 //! Verification of one bearer token: a JWT in JWS compact form (RFC 7519, RFC 7515), an IAM token
-//! or an app token.
+//! or an app token. [`logout_token`] is the one other kind of token that is read here.
 //!
 //! Pure: the keys are given, the time is given, and nothing is remembered. [`keys`] reads a key
 //! set, [`verified`] remembers what was proven, [`crate::authentication`] drives all three.
@@ -10,6 +10,7 @@
 
 mod claims;
 pub mod keys;
+pub mod logout_token;
 #[cfg(test)]
 pub(crate) mod minting;
 mod rejection;

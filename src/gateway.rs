@@ -13,7 +13,6 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -27,6 +26,7 @@ use crate::{
     answer::Answer,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
+    sessions::PendingCookies,
     telemetry::record::{Record, Records},
     time::Timestamp,
 };
@@ -45,7 +45,7 @@ pub struct RequestCx {
     record: Record,
     stage: Stage,
     /// Written by whichever phase sends a response.
-    cookies: Vec<HeaderValue>,
+    cookies: PendingCookies,
     request: Option<TrustedRequest>,
     state: Arc<State>,
     body_seen: u64,
@@ -159,7 +159,7 @@ impl ProxyHttp for Gateway {
         RequestCx {
             record: Record::begin(Arc::clone(&self.records), Instant::now()),
             stage: Stage::Received,
-            cookies: Vec::new(),
+            cookies: PendingCookies::default(),
             request: None,
             state: self.state.load_full(),
             body_seen: 0,

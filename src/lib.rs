@@ -9,7 +9,7 @@
 //! | 2 | [`request`] | the trusted view: one Host, one path, no foreign identity headers |
 //! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
 //! | 4 | [`route`] | host, method and path to one route |
-//! | 5 | [`authentication`], [`session`], [`bearer`], [`jwks`] | who is asking |
+//! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`] | who is asking |
 //! | 6 | [`organisation`] | for which organisation |
 //! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
 //! | 8 | [`credential`], [`sts`] | the one credential that the upstream demands |
@@ -32,6 +32,7 @@ pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod credential;
+mod flight;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;
@@ -47,6 +48,7 @@ pub mod request;
 pub mod roles;
 pub mod route;
 pub mod session;
+pub mod sessions;
 pub mod sts;
 pub mod telemetry;
 pub mod time;

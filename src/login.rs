@@ -7,6 +7,8 @@
 //! | `GET logout`, `POST logout` | a page with a button; the end of the session |
 //! | `GET session` | who is logged in, as JSON, without any token |
 //! | `POST organisation` | chooses the organisation that the session acts in |
+//! | `POST backchannel-logout` | the provider ends sessions |
+//! | `GET frontchannel-logout` | the provider ends this browser's session |
 //!
 //! Names no Pingora and no clock. Refusals come back as values; the gateway writes them as it
 //! writes every other. What changes state demands our own origin, because a browser sends our
@@ -15,16 +17,16 @@
 mod callback;
 mod flow;
 mod logout;
+mod provider_logout;
 mod return_to;
 mod session_info;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use secrecy::SecretString;
 use serde::Serialize;
 use url::{Url, form_urlencoded};
 
@@ -34,23 +36,20 @@ use crate::{
     oidc::Provider,
     organisation::Organisation,
     refusal::{Reason, Refusal},
-    session::{Cookies, Jar, Opened, Session, State},
+    session::{Cookies, Jar, Session},
+    sessions::{Found, PendingCookies, Sessions, VerifyIam},
     time::Timestamp,
 };
 
-pub use self::return_to::return_to;
+pub use self::{provider_logout::VerifyLogout, return_to::return_to};
 
-/// Where the endpoints are and how long a session lasts.
+/// Where the endpoints are, and where they lead.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our origin as clients see it; redirects are built from it, never from `Host`.
     pub public_url: Url,
     /// The path that the endpoints are under, such as `/.portcullis`.
     pub prefix: String,
-    /// The idle time-out.
-    pub idle: Duration,
-    /// The absolute time-out.
-    pub absolute: Duration,
     /// Where a logout leads: a path of ours or an absolute URL.
     pub after_logout: String,
 }
@@ -68,13 +67,6 @@ pub enum SettingsError {
     #[error("after_logout is a path or an http or https URL")]
     AfterLogout,
 }
-
-/// Judges an access token as an IAM token, the way bearer tokens are judged.
-pub type VerifyIam =
-    Arc<dyn Fn(SecretString, Timestamp) -> BoxFuture<Result<Identity, Refusal>> + Send + Sync>;
-
-/// What [`VerifyIam`] returns.
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What the policy says of a user: where they may act, and what they may do there.
 #[derive(Clone, Debug, Default)]
@@ -119,8 +111,10 @@ pub struct LoginRequest<'a> {
 /// What a step came to.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What to write. An answer carries its cookies.
+    /// What to write.
     pub answer: Result<Answer, Refusal>,
+    /// Cookies to write with it, also with a refusal.
+    pub cookies: PendingCookies,
     /// What happened, for the records; `None` where nothing did.
     pub event: Option<Event>,
     /// Who, once that is known.
@@ -142,6 +136,8 @@ pub enum Event {
     LoginFailed,
     /// A session was ended by its user.
     Logout,
+    /// Sessions were ended by the provider.
+    ProviderLogout,
     /// A session acts in another organisation.
     OrganisationChosen,
 }
@@ -155,6 +151,7 @@ impl Event {
             Self::LoginCompleted => "login_completed",
             Self::LoginFailed => "login_failed",
             Self::Logout => "logout",
+            Self::ProviderLogout => "provider_logout",
             Self::OrganisationChosen => "organisation_chosen",
         }
     }
@@ -165,11 +162,10 @@ pub struct Login {
     prefix: String,
     origin: String,
     after_logout: HeaderValue,
-    idle: Duration,
-    absolute: Duration,
-    jar: Arc<Jar>,
+    sessions: Arc<Sessions>,
     provider: Arc<Provider>,
     verify_iam: VerifyIam,
+    verify_logout: VerifyLogout,
 }
 
 impl Login {
@@ -179,11 +175,12 @@ impl Login {
     /// See [`SettingsError`].
     pub fn new(
         settings: Settings,
-        jar: Arc<Jar>,
+        sessions: Arc<Sessions>,
         provider: Arc<Provider>,
         verify_iam: VerifyIam,
+        verify_logout: VerifyLogout,
     ) -> Result<Self, SettingsError> {
-        let Settings { public_url, prefix, idle, absolute, after_logout } = settings;
+        let Settings { public_url, prefix, after_logout } = settings;
         if !matches!(public_url.scheme(), "https" | "http") {
             return Err(SettingsError::PublicUrl);
         }
@@ -206,11 +203,10 @@ impl Login {
             prefix,
             origin,
             after_logout: destination,
-            idle,
-            absolute,
-            jar,
+            sessions,
             provider,
             verify_iam,
+            verify_logout,
         })
     }
 
@@ -238,14 +234,18 @@ impl Login {
             ("login", "GET") => self.log_in(request, now).await,
             ("callback", "GET") => callback::step(self, request, standing, now).await,
             ("logout", "GET") => Ok(logout::page(self)),
-            ("logout", "POST") => logout::step(self, request),
-            ("session", "GET") => session_info::show(self, request, standing, now),
+            ("logout", "POST") => logout::step(self, request, now).await,
+            ("session", "GET") => session_info::show(self, request, standing, now).await,
             ("organisation", "POST") => {
-                session_info::choose_organisation(self, request, standing, now)
+                session_info::choose_organisation(self, request, standing, now).await
             }
-            ("login" | "callback" | "session", _) => Err(method_not_allowed("GET")),
+            ("backchannel-logout", "POST") => Ok(provider_logout::back(self, request, now).await),
+            ("frontchannel-logout", "GET") => provider_logout::front(self, request, now).await,
+            ("login" | "callback" | "session" | "frontchannel-logout", _) => {
+                Err(method_not_allowed("GET"))
+            }
             ("logout", _) => Err(method_not_allowed("GET, POST")),
-            ("organisation", _) => Err(method_not_allowed("POST")),
+            ("organisation" | "backchannel-logout", _) => Err(method_not_allowed("POST")),
             _ => Err(Refusal::new(Reason::NoRoute, "no such endpoint under the prefix")),
         };
         step.unwrap_or_else(Outcome::refused)
@@ -269,19 +269,19 @@ impl Login {
             HeaderValue::try_from(authorization.url.as_str()).map_err(|_| unsendable())?;
         let return_to = return_to(wanted, &self.prefix);
         let cookie =
-            flow::begin(&self.jar, &authorization, return_to, now).ok_or_else(unsendable)?;
-        let mut lines = flow::make_room(&self.jar, cookies, now);
+            flow::begin(self.jar(), &authorization, return_to, now).ok_or_else(unsendable)?;
+        let mut lines = flow::make_room(self.jar(), cookies, now);
         lines.push(cookie);
         // What no longer counts goes now (R13). A session that counts stays until it is
         // replaced: else any site could end it with a link to here.
-        if cookies.has_session() && self.current(cookies, now).is_err() {
-            lines.extend(self.jar.clear());
+        if cookies.has_session() && self.sessions.peek(cookies, now).await.is_err() {
+            lines.extend(self.jar().clear());
         }
         Ok(with_cookies(Answer::found(location), lines))
     }
 
     async fn log_in(&self, request: &LoginRequest<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
-        let cookies = self.jar.read(request.cookie_fields())?;
+        let cookies = self.jar().read(request.cookie_fields())?;
         let query = request.query.unwrap_or_default().as_bytes();
         let mut wanted = form_urlencoded::parse(query).filter(|(name, _)| name == "return_to");
         let wanted = match (wanted.next(), wanted.next()) {
@@ -292,21 +292,30 @@ impl Login {
         Ok(Outcome { event: Some(Event::LoginStarted), ..Outcome::answered(answer) })
     }
 
-    /// The request's session, if it still counts.
-    fn current(&self, cookies: &Cookies<'_>, now: Timestamp) -> Result<Session, Refusal> {
-        let session = match self.jar.open(cookies) {
-            Opened::Session(session) => *session,
-            Opened::NotPresented => {
-                return Err(Refusal::new(Reason::CredentialMissing, "there is no session"));
+    /// The URL that a page of ours leads to for a login that comes back to it: the page that
+    /// sent the request, where the browser says which (`Referer`).
+    #[must_use]
+    pub fn url_for(&self, headers: &HeaderMap) -> String {
+        let url = format!("{}{}/login", self.origin, self.prefix);
+        let page = headers.get(header::REFERER).and_then(|page| page.to_str().ok());
+        let page = page.and_then(|page| page.strip_prefix(self.origin.as_str()));
+        match page.map(|page| return_to(page, &self.prefix)) {
+            Some(page) if page != "/" => {
+                let page: String = form_urlencoded::byte_serialize(page.as_bytes()).collect();
+                format!("{url}?return_to={page}")
             }
-            Opened::Failed(why) => return Err(Refusal::new(Reason::CredentialInvalid, why)),
-        };
-        match session.check(now, self.idle, self.absolute) {
-            State::Active | State::Touch => Ok(session),
-            State::Expired(limit) => {
-                Err(Refusal::new(Reason::SessionExpired, format!("its {limit:?} limit is over")))
-            }
+            _ => url,
         }
+    }
+
+    /// Browser sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    fn jar(&self) -> &Jar {
+        self.sessions.jar()
     }
 
     fn endpoint<'a>(&self, path: &'a str) -> Option<&'a str> {
@@ -325,7 +334,15 @@ impl<'a> LoginRequest<'a> {
 
 impl Outcome {
     fn answered(answer: Answer) -> Self {
-        Self { answer: Ok(answer), event: None, subject: None, session: None, reason: None }
+        let cookies = PendingCookies::default();
+        Self {
+            answer: Ok(answer),
+            cookies,
+            event: None,
+            subject: None,
+            session: None,
+            reason: None,
+        }
     }
 
     fn about(session: &Session, answer: Answer, event: Option<Event>) -> Self {
@@ -339,7 +356,8 @@ impl Outcome {
 
     fn refused(refusal: Refusal) -> Self {
         let reason = Some(refusal.reason);
-        Self { answer: Err(refusal), event: None, subject: None, session: None, reason }
+        let cookies = PendingCookies::default();
+        Self { answer: Err(refusal), cookies, event: None, subject: None, session: None, reason }
     }
 }
 

@@ -9,6 +9,9 @@ mod discovery;
 #[cfg(test)]
 pub(crate) mod fake;
 mod id_token;
+mod logout;
+mod refresh;
+mod response;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -23,9 +26,7 @@ use arc_swap::ArcSwapOption;
 use openidconnect::{
     AuthorizationCode, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
     PkceCodeVerifier, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
-    core::{
-        CoreAuthenticationFlow, CoreErrorResponseType, CoreJwsSigningAlgorithm, CoreTokenResponse,
-    },
+    core::{CoreAuthenticationFlow, CoreErrorResponseType, CoreJwsSigningAlgorithm},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ use url::Url;
 
 use self::{
     discovery::Discovered,
+    id_token::Binding,
+    response::{TokenAnswer, earlier},
     transport::{Failure, Transport},
 };
 use crate::{
@@ -41,6 +44,10 @@ use crate::{
 };
 
 pub use self::settings::{Authentication, Settings, SettingsError};
+pub use self::{
+    logout::Logout,
+    refresh::{RefreshError, Refreshed},
+};
 
 /// Why the provider did not serve us.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +56,7 @@ pub enum Error {
     #[error("the provider is not available: {0}")]
     Unavailable(&'static str),
     /// It says no; with its error code, one of the registered words or `other`.
-    #[error("the provider refused the code: {0}")]
+    #[error("the provider refused what it was shown: {0}")]
     Refused(&'static str),
     /// What it sent is not acceptable as an ID token for this login.
     #[error("the provider's answer is not acceptable: {0}")]
@@ -95,6 +102,10 @@ pub struct Tokens {
     pub subject: String,
     /// `name`, else `preferred_username`, else `email` of the ID token.
     pub name: Option<String>,
+    /// `sid` of the ID token: the provider's own session.
+    pub provider_session: Option<Arc<str>>,
+    /// The end of that session or of the refresh token, where the provider names one.
+    pub provider_ends: Option<Timestamp>,
 }
 
 /// One OpenID provider and our client there. Discovery happens at the first use and hourly
@@ -208,7 +219,8 @@ impl Provider {
         }
         let response =
             request.request_async(&self.transport.client()).await.map_err(exchange_error)?;
-        let subject = self.verified(&discovered, &response, nonce, now).await?;
+        let binding = Binding::Login(nonce);
+        let subject = self.verified(&discovered, &response, binding, now).await?;
         let id_token = response.id_token().ok_or(Error::Unacceptable("there is no ID token"))?;
         Ok(Tokens {
             access_token: response.access_token().secret().clone().into(),
@@ -217,6 +229,11 @@ impl Provider {
             expires_in: response.expires_in(),
             subject: subject.subject,
             name: subject.name,
+            provider_session: subject.provider_session,
+            provider_ends: earlier(
+                subject.session_end,
+                response.extra_fields().extra_fields().at(now),
+            ),
         })
     }
 
@@ -225,14 +242,14 @@ impl Provider {
     async fn verified(
         &self,
         discovered: &Discovered,
-        response: &CoreTokenResponse,
-        nonce: &SecretString,
+        response: &TokenAnswer,
+        binding: Binding<'_>,
         now: Timestamp,
     ) -> Result<id_token::Subject, Error> {
         let rules = id_token::Rules {
             client_id: &self.settings.client_id,
             algorithms: &self.algorithms,
-            nonce,
+            binding,
             leeway: self.settings.leeway,
             now,
         };

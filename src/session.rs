@@ -1,10 +1,16 @@
 //! A browser's session: what it holds and whether it still counts.
 //!
-//! Pure: [`cookie`] carries it between requests, [`key_ring`] seals it, `login` makes it.
-//! Nothing here refreshes tokens; a session ends no later than the IAM token inside it.
+//! Pure: [`cookie`] carries it between requests, [`key_ring`] seals it, [`refresh`] says when its
+//! tokens are renewed and what comes of it, [`revocation`] which sessions were ended before their
+//! time. `login` makes sessions and `sessions` puts them to work.
+//!
+//! Without a refresh token a session ends with its IAM token. With one it lives on, to the
+//! earliest of its idle time-out, its absolute time-out and the end that the provider names.
 
 pub mod cookie;
 pub mod key_ring;
+pub mod refresh;
+pub mod revocation;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +29,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub use self::cookie::{Cookies, Jar, Opened};
+pub use self::cookie::{Cookies, Jar, Opened, Pieces};
 
 /// One browser's login.
 #[derive(Clone)]
@@ -36,10 +42,14 @@ pub struct Session {
     pub subject: Arc<str>,
     /// What people call the subject, where the provider says.
     pub name: Option<String>,
-    /// IAM roles as verified at login.
+    /// The provider's name for its own session (`sid` of the ID token), which a logout there names.
+    pub provider_session: Option<Arc<str>>,
+    /// IAM roles as verified at login or at the last refresh (R26).
     pub roles: Vec<Arc<str>>,
     /// The IAM token.
     pub access_token: SecretString,
+    /// When the IAM token came.
+    pub token_since: Timestamp,
     /// The IAM token's `exp`.
     pub token_expires: Timestamp,
     /// The ID token, which a logout at the provider names.
@@ -52,6 +62,10 @@ pub struct Session {
     pub last_seen: Timestamp,
     /// The end that no activity moves, frozen at login.
     pub ends: Timestamp,
+    /// The end that the provider names; each refresh may bring another.
+    pub provider_ends: Option<Timestamp>,
+    /// Counts what was changed since the login: of two states of one session the higher is newer.
+    pub revision: u32,
     /// The organisation that the user acts in.
     pub organisation: Option<Organisation>,
 }
@@ -74,7 +88,9 @@ pub enum Limit {
     Idle,
     /// The login is too long ago.
     Absolute,
-    /// The IAM token's `exp` is over.
+    /// The provider's session is over.
+    Provider,
+    /// The IAM token's `exp` is over, and nothing renews it.
     Token,
 }
 
@@ -88,6 +104,23 @@ pub struct Grant {
     pub id_token: Option<SecretString>,
     /// What would renew the IAM token.
     pub refresh_token: Option<SecretString>,
+    /// `sid` of the ID token.
+    pub provider_session: Option<Arc<str>>,
+    /// The end that the provider names.
+    pub provider_ends: Option<Timestamp>,
+}
+
+impl Limit {
+    /// What is told of it in the log.
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::Idle => "the session was idle for too long",
+            Self::Absolute => "the session's absolute time is over",
+            Self::Provider => "the provider's session is over",
+            Self::Token => "the session's IAM token is over",
+        }
+    }
 }
 
 /// The operating system gave no random bytes.
@@ -103,20 +136,25 @@ impl Session {
     pub fn begin(grant: Grant, now: Timestamp, absolute: Duration) -> Result<Self, NoRandomness> {
         let mut id = [0; 16];
         aws_lc_rs::rand::fill(&mut id).map_err(|_| NoRandomness)?;
-        let Grant { identity, name, id_token, refresh_token } = grant;
+        let Grant { identity, name, id_token, refresh_token, provider_session, provider_ends } =
+            grant;
         Ok(Self {
             id,
             issuer: identity.issuer,
             subject: identity.subject,
             name,
+            provider_session,
             roles: identity.roles,
             access_token: identity.token,
+            token_since: now,
             token_expires: identity.expires,
             id_token,
             refresh_token,
             began: now,
             last_seen: now,
             ends: now + absolute,
+            provider_ends,
+            revision: 0,
             organisation: None,
         })
     }
@@ -134,7 +172,9 @@ impl Session {
             State::Expired(Limit::Absolute)
         } else if unseen >= idle {
             State::Expired(Limit::Idle)
-        } else if now >= self.token_expires {
+        } else if self.provider_ends.is_some_and(|end| now >= end) {
+            State::Expired(Limit::Provider)
+        } else if now >= self.token_expires && self.refresh_token.is_none() {
             State::Expired(Limit::Token)
         } else if unseen >= (idle / 10).max(Duration::from_secs(1)) {
             State::Touch
@@ -150,8 +190,33 @@ impl Session {
         self
     }
 
-    /// Who is asking. The claims are those of the IAM token, which was verified at login and has
-    /// been under our seal since.
+    /// When it ends if nothing but its idle time-out is kept from ending it.
+    #[must_use]
+    pub fn last_moment(&self, absolute: Duration) -> Timestamp {
+        let ends = self.ends.min(self.began + absolute);
+        let ends = self.provider_ends.map_or(ends, |end| end.min(ends));
+        if self.refresh_token.is_some() { ends } else { ends.min(self.token_expires) }
+    }
+
+    /// This state of a session, or a newer one with what only this request knows: when the
+    /// session was last seen.
+    #[must_use]
+    pub fn or_newer(self, other: &Self) -> Self {
+        if other.id != self.id || other.revision <= self.revision {
+            return self;
+        }
+        Self { last_seen: self.last_seen.max(other.last_seen), ..other.clone() }
+    }
+
+    /// The same session in another organisation, as a newer state.
+    #[must_use]
+    pub fn acting_in(self, organisation: Organisation) -> Self {
+        let revision = self.revision.saturating_add(1);
+        Self { organisation: Some(organisation), revision, ..self }
+    }
+
+    /// Who is asking. The claims are those of the IAM token, which was verified when it came and
+    /// has been under our seal since.
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity {
@@ -201,14 +266,18 @@ impl Session {
             issuer: &*self.issuer,
             subject: &*self.subject,
             name: self.name.as_deref(),
+            provider_session: self.provider_session.as_deref(),
             roles: self.roles.iter().map(|role| &**role).collect(),
             access_token: self.access_token.expose_secret(),
+            token_since: self.token_since,
             token_expires: self.token_expires,
             id_token: self.id_token.as_ref().map(ExposeSecret::expose_secret),
             refresh_token: self.refresh_token.as_ref().map(ExposeSecret::expose_secret),
             began: self.began,
             last_seen: self.last_seen,
             ends: self.ends,
+            provider_ends: self.provider_ends,
+            revision: self.revision,
             organisation: self.organisation,
         };
         // Strings and numbers alone always serialise.
@@ -225,14 +294,18 @@ impl Session {
             issuer: record.issuer.into(),
             subject: record.subject.into(),
             name: record.name,
+            provider_session: record.provider_session.map(Into::into),
             roles: record.roles.into_iter().map(Into::into).collect(),
             access_token: record.access_token.into(),
+            token_since: record.token_since,
             token_expires: record.token_expires,
             id_token: record.id_token.map(Into::into),
             refresh_token: record.refresh_token.map(Into::into),
             began: record.began,
             last_seen: record.last_seen,
             ends: record.ends,
+            provider_ends: record.provider_ends,
+            revision: record.revision,
             organisation: record.organisation,
         })
     }
@@ -263,10 +336,14 @@ struct Record<S> {
     subject: S,
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     name: Option<S>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    provider_session: Option<S>,
     #[serde(rename = "r")]
     roles: Vec<S>,
     #[serde(rename = "a")]
     access_token: S,
+    #[serde(rename = "w")]
+    token_since: Timestamp,
     #[serde(rename = "x")]
     token_expires: Timestamp,
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
@@ -279,8 +356,12 @@ struct Record<S> {
     last_seen: Timestamp,
     #[serde(rename = "e")]
     ends: Timestamp,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    provider_ends: Option<Timestamp>,
+    #[serde(rename = "c")]
+    revision: u32,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     organisation: Option<Organisation>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;

@@ -11,7 +11,6 @@
 pub mod breaker;
 pub mod cache;
 pub mod exchange;
-mod flight;
 pub mod issuer;
 mod outcomes;
 pub mod parameter;
@@ -33,7 +32,6 @@ use self::{
     breaker::Breaker,
     cache::{Key, KeySpace, Lifetimes, Parts, Subject},
     exchange::{ExchangeClient, ExchangeError, ExchangeRequest},
-    flight::{Flight, Flights},
     issuer::{Issuer, Mint},
     store::{Kept, Store},
 };
@@ -42,6 +40,7 @@ pub use self::{
     token::{Actor, AppToken, Ask, Issued},
 };
 use crate::{
+    flight::{Flight, Flights},
     identity::Proof,
     refusal::{Reason, Refusal},
     time::Timestamp,
@@ -80,7 +79,7 @@ struct Inner {
     source: Source,
     keys: KeySpace,
     store: Store,
-    flights: Arc<Flights<Result<Arc<AppToken>, Refusal>>>,
+    flights: Arc<Flights<Key, Result<Arc<AppToken>, Refusal>>>,
     breaker: Mutex<Breaker>,
     /// The breaker's time counts from here.
     since: Instant,
@@ -261,7 +260,7 @@ impl Inner {
 
     async fn fly(
         self: Arc<Self>,
-        flight: Flight<Result<Arc<AppToken>, Refusal>>,
+        flight: Flight<Key, Result<Arc<AppToken>, Refusal>>,
         errand: Errand,
         now: Timestamp,
     ) {

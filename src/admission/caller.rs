@@ -11,7 +11,7 @@ use crate::{
     policy::Authentication,
     refusal::{Reason, Refusal},
     request::{TrustedRequest, canonical_host},
-    session::{self, Opened},
+    sessions::{Found, PendingCookies},
     time::Timestamp,
 };
 
@@ -19,7 +19,6 @@ use crate::{
 pub(super) struct Caller {
     pub(super) authentication: Authentication,
     pub(super) session_id: Option<String>,
-    pub(super) cookies: Vec<HeaderValue>,
 }
 
 impl State {
@@ -30,10 +29,10 @@ impl State {
         target: &Target,
         request: &TrustedRequest,
         headers: &HeaderMap,
+        cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        let nobody =
-            |authentication| Caller { authentication, session_id: None, cookies: Vec::new() };
+        let nobody = |authentication| Caller { authentication, session_id: None };
         if target.policy.public {
             return Ok(nobody(Authentication::NotPresented));
         }
@@ -41,7 +40,9 @@ impl State {
         let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
         let accepts = target.policy.accepts;
         match presented(headers.get_all(header::AUTHORIZATION))? {
-            Presented::Nothing if accepts.session => self.session(request, headers, now),
+            Presented::Nothing if accepts.session => {
+                self.session(request, headers, cookies, now).await
+            }
             Presented::Nothing => Ok(nobody(Authentication::NotPresented)),
             Presented::Unusable(why) => Ok(nobody(invalid(why))),
             Presented::Bearer(_) if !accepts.iam && !accepts.app => {
@@ -64,61 +65,47 @@ impl State {
         }
     }
 
-    fn session(
+    /// Whoever's session it is. What the browser is owed for it goes to `pending` first, so that
+    /// it is written whatever becomes of the request.
+    async fn session(
         &self,
         request: &TrustedRequest,
         headers: &HeaderMap,
+        pending: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        let mut caller = Caller {
-            authentication: Authentication::NotPresented,
-            session_id: None,
-            cookies: Vec::new(),
-        };
-        let Some(sessions) = &self.sessions else { return Ok(caller) };
-        let fields = headers.get_all(header::COOKIE);
-        let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
-        let failed = |reason, detail| Authentication::Failed {
-            refusal: Refusal::new(reason, detail),
-            session: true,
-        };
-        let mut session = match sessions.jar.open(&cookies) {
-            Opened::NotPresented => return Ok(caller),
-            Opened::Failed(why) => {
-                caller.authentication = failed(Reason::CredentialInvalid, why);
-                return Ok(caller);
+        let found = match &self.browsers {
+            Some(browsers) => {
+                let fields = headers.get_all(header::COOKIE);
+                let jar = browsers.sessions.jar();
+                let cookies = jar.read(fields.iter().map(HeaderValue::as_bytes))?;
+                browsers.sessions.find(&cookies, pending, now).await
             }
-            Opened::Session(session) => *session,
+            None => Found::NotPresented,
         };
-        match session.check(now, sessions.idle, sessions.absolute) {
-            session::State::Expired(limit) => {
-                let over = match limit {
-                    session::Limit::Idle => "the session was idle for too long",
-                    session::Limit::Absolute => "the session's absolute time is over",
-                    session::Limit::Token => "the session's IAM token is over",
-                };
-                caller.authentication = failed(Reason::SessionExpired, over);
-                return Ok(caller);
+        let session = match found {
+            Found::Active(session) => session,
+            Found::NotPresented => {
+                let authentication = Authentication::NotPresented;
+                return Ok(Caller { authentication, session_id: None });
             }
-            session::State::Active => {}
-            session::State::Touch => {
-                session = session.seen(now);
-                match sessions.jar.save(&session, &cookies, now) {
-                    Ok(lines) => caller.cookies = lines,
-                    // The session counts as before; only its idle time does not slide.
-                    Err(error) => log::warn!("a session cannot be written again: {error}"),
-                }
+            // Not the caller's fault, so not a 401, and a login would not get far.
+            Found::Failed(refusal) if refusal.reason.status() >= 500 => return Err(refusal),
+            Found::Failed(refusal) => {
+                let authentication = Authentication::Failed { refusal, session: true };
+                return Ok(Caller { authentication, session_id: None });
             }
-        }
+        };
         if request.changes_state && !from_our_page(request, headers) {
             return Err(Refusal::new(
                 Reason::OriginMismatch,
                 "a session was sent along by another origin's page",
             ));
         }
-        caller.session_id = Some(session.public_id());
-        caller.authentication = Authentication::Authenticated(Arc::new(session.identity()));
-        Ok(caller)
+        Ok(Caller {
+            session_id: Some(session.public_id()),
+            authentication: Authentication::Authenticated(Arc::new(session.identity())),
+        })
     }
 }
 

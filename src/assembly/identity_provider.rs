@@ -4,15 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use reqwest::Client;
+use secrecy::SecretString;
 
 use super::Defects;
 use crate::{
     authentication::TrustedIssuer,
-    bearer::Rules,
+    bearer::{Rejection, Rules, logout_token},
     config::{self, Config},
     identity::Proof,
     jwks::{Jwks, KeySource, Place},
+    login::VerifyLogout,
     oidc::{self, Provider},
+    refusal::{Reason, Refusal},
 };
 
 pub(super) fn http(config: &Config, defects: &mut Defects) -> Option<Client> {
@@ -37,6 +40,36 @@ pub(super) fn issuer(config: &Config, http: &Client) -> Option<(TrustedIssuer, A
         roles: Some(iam.roles.clone()),
     };
     Some((TrustedIssuer { rules, keys: KeySource::Remote(Arc::clone(&keys)) }, keys))
+}
+
+/// Judges the provider's logout tokens, with the keys and algorithms of its other tokens; they are
+/// for our client there.
+pub(super) fn logout_tokens(
+    config: &Config,
+    issuer: Option<&(TrustedIssuer, Arc<Jwks>)>,
+) -> Option<VerifyLogout> {
+    let client = config.iam.as_ref()?.client.as_ref()?;
+    let (issuer, _) = issuer?;
+    let rules = Arc::new(issuer.rules.for_audience(&client.id));
+    let source = issuer.keys.clone();
+    Some(Arc::new(move |token, now| {
+        let (rules, source) = (Arc::clone(&rules), source.clone());
+        Box::pin(async move {
+            let token = SecretString::from(token);
+            let never = || Refusal::new(Reason::IamUnavailable, "its keys were never reached");
+            let keys = match source.current() {
+                Some(keys) => keys,
+                None => source.keys_for_unknown_kid().await.ok_or_else(never)?,
+            };
+            match logout_token::verify(&token, &keys, &rules, now) {
+                Err(Rejection::UnknownKey) => {
+                    let newer = source.keys_for_unknown_kid().await.unwrap_or(keys);
+                    Ok(logout_token::verify(&token, &newer, &rules, now)?)
+                }
+                verdict => Ok(verdict?),
+            }
+        })
+    }))
 }
 
 /// The provider, where the gateway is a client of it.

@@ -82,6 +82,15 @@ pub fn in_time(identity: &Identity, leeway: Duration, now: Timestamp) -> Result<
     Times::read(&identity.claims)?.check(leeway, now).map(|_| ())
 }
 
+/// The end of a token that is within its time.
+pub(super) fn times(
+    claims: &Map<String, Value>,
+    leeway: Duration,
+    now: Timestamp,
+) -> Result<Timestamp, Rejection> {
+    Times::read(claims)?.check(leeway, now)
+}
+
 /// `exp` and `nbf`, in seconds with fractions.
 struct Times {
     expires: f64,

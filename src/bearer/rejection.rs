@@ -52,6 +52,8 @@ rejections! {
     NotYetValid = "the token is not valid yet";
     /// `sub` is missing, empty, longer than 255 bytes, or has control characters.
     SubjectInvalid = "the token's subject is missing or unusable";
+    /// `typ`, `events`, `nonce` or `jti` is not that of a logout token.
+    NotALogoutToken = "the token is not a logout token";
     /// `organisationId` is not a UUID.
     OrganisationInvalid = "the token's organisation is not a UUID";
     /// `permissions` is not an array of strings.

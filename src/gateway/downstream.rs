@@ -38,9 +38,9 @@ pub(super) async fn own_endpoint(
         cx.record.facts.decision = Some(Verdict::Own);
         return jwks(request, issuer.jwks_document()).map(Some);
     }
-    let own = state.sessions.as_ref().filter(|sessions| sessions.login.owns(request.path()));
-    let Some(sessions) = own else { return Ok(None) };
-    cx.record.facts.route = Some(sessions.login.prefix().into());
+    let own = state.browsers.as_ref().filter(|browsers| browsers.login.owns(request.path()));
+    let Some(browsers) = own else { return Ok(None) };
+    cx.record.facts.route = Some(browsers.login.prefix().into());
     cx.record.facts.decision = Some(Verdict::Own);
     let body = small_body(session, OWN_BODY).await?;
     let asked = LoginRequest {
@@ -52,11 +52,12 @@ pub(super) async fn own_endpoint(
         is_navigation: request.navigation,
         request_id: &request.request_id,
     };
-    let outcome = sessions.login.step(&asked, &|identity| state.standing(identity), now).await;
+    let outcome = browsers.login.step(&asked, &|identity| state.standing(identity), now).await;
     let facts = &mut cx.record.facts;
     facts.event = outcome.event.map(Event::word);
     facts.subject = outcome.subject;
     facts.reason = outcome.reason;
+    cx.cookies = outcome.cookies;
     outcome.answer.map(Some)
 }
 
@@ -67,13 +68,13 @@ pub(super) async fn start_login(
     session: &Session,
     now: Timestamp,
 ) -> Result<Answer, Refusal> {
-    let sessions = state
-        .sessions
+    let browsers = state
+        .browsers
         .as_ref()
         .ok_or_else(|| Refusal::new(Reason::CredentialMissing, "no browser login is configured"))?;
     let fields = session.req_header().headers.get_all(header::COOKIE);
-    let cookies = sessions.jar.read(fields.iter().map(HeaderValue::as_bytes))?;
-    sessions.login.start(request.target(), &cookies, now).await
+    let cookies = browsers.sessions.jar().read(fields.iter().map(HeaderValue::as_bytes))?;
+    browsers.login.start(request.target(), &cookies, now).await
 }
 
 /// Refuses a body that says beforehand that it is too large, before any of it is read.
@@ -120,6 +121,14 @@ pub(super) async fn refuse(
         request.takes_html && matches!(request.method, Method::GET | Method::HEAD)
     });
     let mut answer = Answer::refusal(refusal, &cx.record.facts.request_id, as_page);
+    // Who sent a token of their own has no use for a page.
+    let token = session.req_header().headers.contains_key(header::AUTHORIZATION);
+    if let Some(browsers) = &cx.state.browsers
+        && refusal.reason.status() == 401
+        && !token
+    {
+        answer = answer.with_login(&browsers.login.url_for(&session.req_header().headers));
+    }
     if closes(refusal.reason) {
         // What follows on the connection cannot be told from this request.
         session.set_keepalive(None);
@@ -139,7 +148,7 @@ pub(super) async fn write(
     for (name, value) in headers {
         head.append_header(name, value)?;
     }
-    for cookie in std::mem::take(&mut cx.cookies) {
+    for cookie in pending_cookies(cx) {
         head.append_header(header::SET_COOKIE, cookie)?;
     }
     if cx.record.facts.request_id.is_empty() {
@@ -169,8 +178,8 @@ pub(super) fn finish_upstream_response(
     }
     let ours = |line: &HeaderValue| {
         let name = line.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
-        let jar = cx.state.sessions.as_ref().map(|sessions| &sessions.jar);
-        jar.is_some_and(|jar| jar.owns(name.trim_ascii()))
+        let browsers = cx.state.browsers.as_ref();
+        browsers.is_some_and(|browsers| browsers.sessions.jar().owns(name.trim_ascii()))
     };
     if response.headers.get_all(header::SET_COOKIE).iter().any(ours) {
         let kept: Vec<_> = response
@@ -185,7 +194,7 @@ pub(super) fn finish_upstream_response(
             response.append_header(header::SET_COOKIE, line)?;
         }
     }
-    let cookies = std::mem::take(&mut cx.cookies);
+    let cookies = pending_cookies(cx);
     if !cookies.is_empty() {
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
     }
@@ -193,6 +202,12 @@ pub(super) fn finish_upstream_response(
         response.append_header(header::SET_COOKIE, cookie)?;
     }
     response.insert_header(REQUEST_ID, &*cx.record.facts.request_id)
+}
+
+/// What the browser has to be told of its session by now.
+fn pending_cookies(cx: &mut RequestCx) -> Vec<HeaderValue> {
+    let sessions = cx.state.browsers.as_ref().map(|browsers| &*browsers.sessions);
+    cx.cookies.take(sessions, Timestamp::now())
 }
 
 /// What a failure on the way to, or from, the upstream is called.
@@ -233,7 +248,7 @@ pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
 const REQUEST_ID: &str = "X-Request-Id";
 const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The largest body that one of our own endpoints reads.
-const OWN_BODY: usize = 4 * 1024;
+const OWN_BODY: usize = 8 * 1024;
 /// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
 const DRAINED: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

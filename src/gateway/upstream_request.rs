@@ -67,8 +67,8 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
         return Ok(());
     }
     let fields = out.headers.get_all(header::COOKIE).iter();
-    let kept = if let Some(sessions) = &state.sessions {
-        sessions.jar.strip(fields.map(http::HeaderValue::as_bytes))
+    let kept = if let Some(browsers) = &state.browsers {
+        browsers.sessions.jar().strip(fields.map(http::HeaderValue::as_bytes))
     } else {
         let joined = fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
         http::HeaderValue::from_bytes(&joined).ok()

@@ -28,16 +28,16 @@ pub(super) async fn step(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let callback = Callback::parse(request.query).map_err(failed_early)?;
-    let cookies = login.jar.read(request.cookie_fields())?;
-    let Some(pending) = flow::resume(&login.jar, &cookies, &callback.state, now) else {
-        return late(login, &cookies, now);
+    let cookies = login.jar().read(request.cookie_fields())?;
+    let Some(pending) = flow::resume(login.jar(), &cookies, &callback.state, now) else {
+        return late(login, &cookies, "/", now).await;
     };
     // A login cookie is good for one callback, whatever comes of it.
-    let end = flow::end(&login.jar, &callback.state);
+    let end = flow::end(login.jar(), &callback.state);
     let completed = match redeem(login, &callback, &pending, now).await {
-        Ok((identity, tokens)) => {
-            establish(login, identity, tokens, &cookies, standing, now).map_err(Failure::token)
-        }
+        Ok((identity, tokens)) => establish(login, identity, tokens, &cookies, standing, now)
+            .await
+            .map_err(Failure::token),
         Err(failure) => Err(failure),
     };
     Ok(match completed {
@@ -46,16 +46,37 @@ pub(super) async fn step(
             let answer = with_cookies(answer, end);
             Outcome::about(&session, answer, Some(Event::LoginCompleted))
         }
-        Err(failure) => {
-            log::warn!(reason = failure.refusal.reason.word(); "login: {}", failure.refusal.detail);
-            let page = failure_page(login, request, &failure, &pending.return_to);
-            Outcome {
-                event: Some(Event::LoginFailed),
-                reason: Some(failure.refusal.reason),
-                ..Outcome::answered(with_cookies(page, end))
+        // Another tab was faster, and the provider has done with this login: there is nothing to
+        // tell anybody, and nothing left to do.
+        Err(failure) if failure.is_the_providers => {
+            log::debug!("login: {}", failure.refusal.detail);
+            match late(login, &cookies, &pending.return_to, now).await {
+                Ok(outcome) => Outcome {
+                    answer: outcome.answer.map(|answer| with_cookies(answer, end)),
+                    ..outcome
+                },
+                Err(_) => failed(login, request, &failure, &pending.return_to, end),
             }
         }
+        Err(failure) => failed(login, request, &failure, &pending.return_to, end),
     })
+}
+
+/// The page of a login that failed.
+fn failed(
+    login: &Login,
+    request: &LoginRequest<'_>,
+    failure: &Failure,
+    return_to: &str,
+    end: Option<HeaderValue>,
+) -> Outcome {
+    log::warn!(reason = failure.refusal.reason.word(); "login: {}", failure.refusal.detail);
+    let page = failure_page(login, request, failure, return_to);
+    Outcome {
+        event: Some(Event::LoginFailed),
+        reason: Some(failure.refusal.reason),
+        ..Outcome::answered(with_cookies(page, end))
+    }
 }
 
 /// The callback's parameters, bounded and each there at most once.
@@ -114,6 +135,8 @@ impl Callback {
 struct Failure {
     refusal: Refusal,
     text: &'static str,
+    /// The provider did not complete it, as it does not when the user logged in elsewhere.
+    is_the_providers: bool,
 }
 
 impl Failure {
@@ -125,7 +148,8 @@ impl Failure {
             }
             _ => "The identity provider did not complete this login.",
         };
-        Self { refusal, text }
+        let is_the_providers = refusal.reason == Reason::InvalidCallback;
+        Self { refusal, text, is_the_providers }
     }
 
     /// The access token, or what was made of it, is at fault; whether the user tries again
@@ -136,7 +160,7 @@ impl Failure {
         }
         let text = "The identity provider logged you in, and its access token is not acceptable \
                     to this gateway. Please tell the people who run it.";
-        Self { refusal, text }
+        Self { refusal, text, is_the_providers: false }
     }
 }
 
@@ -150,7 +174,8 @@ async fn redeem(
     let invalid = |detail| Failure::new(Refusal::new(Reason::InvalidCallback, detail));
     let provider = &login.provider;
     if !provider.is_from_here(callback.issuer.as_deref()).await.map_err(Failure::new)? {
-        return Err(invalid("the callback is not of the configured issuer"));
+        let foreign = invalid("the callback is not of the configured issuer");
+        return Err(Failure { is_the_providers: false, ..foreign });
     }
     let code = match &callback.result {
         Ok(code) => code.clone(),
@@ -174,7 +199,7 @@ async fn redeem(
 }
 
 /// A new session with a new id (R14), and the lines that replace the old one.
-fn establish(
+async fn establish(
     login: &Login,
     identity: Identity,
     tokens: Tokens,
@@ -188,12 +213,14 @@ fn establish(
         name: tokens.name,
         id_token: Some(tokens.id_token),
         refresh_token: tokens.refresh_token,
+        provider_session: tokens.provider_session,
+        provider_ends: tokens.provider_ends,
     };
-    let mut session = Session::begin(grant, now, login.absolute)
+    let mut session = Session::begin(grant, now, login.sessions.limits().absolute)
         .map_err(|error| Refusal::new(Reason::IamUnavailable, error.to_string()))?;
     // The verifier has a leeway and a session has none: a session that is over at once would
     // send the browser back to the provider, and round again.
-    if let State::Expired(limit) = session.check(now, login.idle, login.absolute) {
+    if let State::Expired(limit) = login.sessions.check(&session, now) {
         let detail = format!("the session would be over at once by its {limit:?} limit");
         return Err(Refusal::new(Reason::CredentialExpired, detail));
     }
@@ -201,15 +228,20 @@ fn establish(
     if let [only] = organisations.as_slice() {
         session.organisation = Some(only.id);
     }
-    let lines = login.jar.save(&session, cookies, now).map_err(unsaved)?;
+    let lines = login.sessions.begin(&session, cookies, now).await.map_err(unsaved)?;
     Ok((session, lines))
 }
 
 /// A tab that comes back after another one logged in, or whose login was too old: with a
 /// session there is nothing left to do.
-fn late(login: &Login, cookies: &Cookies<'_>, now: Timestamp) -> Result<Outcome, Refusal> {
-    match login.current(cookies, now) {
-        Ok(session) => Ok(Outcome::about(&session, go(login, "/"), None)),
+async fn late(
+    login: &Login,
+    cookies: &Cookies<'_>,
+    path: &str,
+    now: Timestamp,
+) -> Result<Outcome, Refusal> {
+    match login.sessions.peek(cookies, now).await {
+        Ok(session) => Ok(Outcome::about(&session, arrive(login, path), None)),
         Err(_) => Err(failed_early("no login of this browser has this state")),
     }
 }
@@ -217,7 +249,7 @@ fn late(login: &Login, cookies: &Cookies<'_>, now: Timestamp) -> Result<Outcome,
 /// Sends the browser where it wanted to go. A `Strict` cookie is withheld from a redirect that
 /// the provider's page began, so then a page of ours has to begin the navigation.
 fn arrive(login: &Login, path: &str) -> Answer {
-    if !login.jar.withheld_after_redirect() {
+    if !login.jar().withheld_after_redirect() {
         return go(login, path);
     }
     let target = escape(&format!("{}{path}", login.origin));

@@ -8,10 +8,13 @@ use crate::{
     identity::Proof,
     oidc::fake::{Fake, NOW, Token},
     session::{
+        Opened,
         cookie::{SameSite, Settings as CookieSettings},
         key_ring::KeyRing,
     },
+    sessions::{CookieStore, Limits, Store},
 };
+use std::time::Duration;
 
 const ORIGIN: &str = "https://desk.example.com";
 const ACME: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
@@ -56,7 +59,7 @@ impl Site {
     async fn with(same_site: SameSite, verify_iam: VerifyIam) -> Self {
         let fake = Fake::start().await;
         let provider = fake.provider();
-        let login = Login::new(settings(), jar(same_site), provider, verify_iam).unwrap();
+        let login = login(settings(), jar(same_site), provider, verify_iam).unwrap();
         Self { fake, login, organisations: vec![ACME, OTHER] }
     }
 
@@ -125,7 +128,7 @@ impl Site {
 
     fn session(&self, browser: &Browser) -> Option<Session> {
         let header = browser.header().unwrap_or_default();
-        match self.login.jar.open(&self.login.jar.read([header.as_bytes()]).unwrap()) {
+        match self.login.jar().open(&self.login.jar().read([header.as_bytes()]).unwrap()) {
             Opened::Session(session) => Some(*session),
             _ => None,
         }
@@ -155,10 +158,24 @@ fn settings() -> Settings {
     Settings {
         public_url: ORIGIN.parse().unwrap(),
         prefix: "/.portcullis".into(),
-        idle: IDLE,
-        absolute: Duration::from_hours(12),
         after_logout: "/bye".into(),
     }
+}
+
+fn login(
+    settings: Settings,
+    jar: Arc<Jar>,
+    provider: Arc<Provider>,
+    verify_iam: VerifyIam,
+) -> Result<Login, SettingsError> {
+    let limits = Limits { idle: IDLE, absolute: Duration::from_hours(12) };
+    let store = Store::Cookie(CookieStore::new(Arc::clone(&jar), IDLE));
+    let sessions =
+        Sessions::new(jar, store, limits, Arc::clone(&provider), Arc::clone(&verify_iam));
+    let refuse: VerifyLogout = Arc::new(|_, _| {
+        Box::pin(async { Err(Refusal::new(Reason::CredentialInvalid, "no logout token")) })
+    });
+    Login::new(settings, Arc::new(sessions), provider, verify_iam, refuse)
 }
 
 fn jar(same_site: SameSite) -> Arc<Jar> {
@@ -440,7 +457,7 @@ async fn a_provider_that_is_down_is_iam_unavailable() {
         issuer: format!("http://{closed}"),
         ..fake.settings()
     });
-    let login = Login::new(settings(), jar(SameSite::Lax), provider, accept()).unwrap();
+    let login = login(settings(), jar(SameSite::Lax), provider, accept()).unwrap();
     let site = Site { fake, login, organisations: vec![] };
     let outcome = site.ask(&mut Browser::default(), get("/.portcullis/login")).await;
     assert_eq!(reason(&outcome), Reason::IamUnavailable);
@@ -611,8 +628,7 @@ async fn other_paths_and_methods() {
 #[tokio::test]
 async fn settings_that_cannot_be_served_are_refused() {
     let fake = Fake::start().await;
-    let refused =
-        |settings| Login::new(settings, jar(SameSite::Lax), fake.provider(), accept()).err();
+    let refused = |settings| login(settings, jar(SameSite::Lax), fake.provider(), accept()).err();
     assert_eq!(refused(settings()), None);
     for prefix in ["", "/", "a", "/a/", "/a b", "/a?b"] {
         let settings = Settings { prefix: prefix.into(), ..settings() };

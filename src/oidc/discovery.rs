@@ -2,20 +2,23 @@
 
 use openidconnect::{
     AdditionalProviderMetadata, AuthType, ClientId, ClientSecret, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, IssuerUrl, ProviderMetadata, RedirectUrl,
+    EndpointSet, IssuerUrl, ProviderMetadata, RedirectUrl, StandardErrorResponse,
     core::{
-        CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
-        CoreGrantType, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
-        CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
-        CoreSubjectIdentifierType,
+        CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
+        CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
+        CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
+        CoreSubjectIdentifierType, CoreTokenIntrospectionResponse,
     },
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{
     Authentication, Error, Settings,
+    response::{SessionClaims, TokenAnswer},
     transport::{Transport, discovery_word},
 };
 
@@ -33,12 +36,15 @@ pub(super) async fn discover(
     if !transport.accepts(authorization.scheme()) {
         return Err(Error::Unavailable("its authorization endpoint is not https"));
     }
-    let names_itself =
-        metadata.additional_metadata().authorization_response_iss_parameter_supported;
+    let also = metadata.additional_metadata();
+    let names_itself = also.authorization_response_iss_parameter_supported;
+    // A logout must not be the reason why nobody can log in, so a bad address is as good as none.
+    let end_session = also.end_session_endpoint.as_deref().and_then(|url| Url::parse(url).ok());
+    let end_session = end_session.filter(|url| transport.accepts(url.scheme()));
     // A public client shows no secret, also when one is configured.
     let confidential = settings.authentication != Authentication::None;
     let secret = settings.client_secret.as_ref().filter(|_| confidential);
-    let client = CoreClient::from_provider_metadata(
+    let client = Client::from_provider_metadata(
         metadata,
         ClientId::new(settings.client_id.clone()),
         secret.map(|secret| ClientSecret::new(secret.expose_secret().to_owned())),
@@ -49,7 +55,7 @@ pub(super) async fn discover(
         // Without a secret the body carries the client's id alone.
         Authentication::Post | Authentication::None => AuthType::RequestBody,
     });
-    Ok(Discovered { client, names_itself, at: Instant::now() })
+    Ok(Discovered { client, names_itself, end_session, at: Instant::now() })
 }
 
 /// What a provider says of itself, ready to be used.
@@ -57,10 +63,23 @@ pub(super) struct Discovered {
     pub(super) client: Client,
     /// `authorization_response_iss_parameter_supported`.
     pub(super) names_itself: bool,
+    /// Where a logout goes on to (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
+    pub(super) end_session: Option<Url>,
     pub(super) at: Instant,
 }
 
-pub(super) type Client = CoreClient<
+pub(super) type Client = openidconnect::Client<
+    SessionClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    TokenAnswer,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
@@ -90,6 +109,9 @@ struct AlsoAdvertised {
     /// RFC 9207, section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// OpenID Connect RP-Initiated Logout 1.0, section 2.1.
+    #[serde(default)]
+    end_session_endpoint: Option<String>,
 }
 
 impl AdditionalProviderMetadata for AlsoAdvertised {}

@@ -3,31 +3,48 @@
 //! `openidconnect` checks signature, `iss`, `aud`, `exp` and `nonce`. It has no leeway, accepts
 //! any `iat`, ignores `azp` and leaves `at_hash` to its caller; those are added here.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use openidconnect::{
     AccessTokenHash, ClaimsVerificationError, Nonce, OAuth2TokenResponse,
-    SignatureVerificationError, TokenResponse,
-    core::{CoreIdTokenClaims, CoreJwsSigningAlgorithm, CoreTokenResponse},
+    SignatureVerificationError, TokenResponse, core::CoreJwsSigningAlgorithm,
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::discovery::Client;
+use super::{
+    discovery::Client,
+    response::{IdClaims, TokenAnswer},
+};
 use crate::time::Timestamp;
 
 /// What an ID token has to agree with.
 pub(super) struct Rules<'a> {
     pub(super) client_id: &'a str,
     pub(super) algorithms: &'a [CoreJwsSigningAlgorithm],
-    pub(super) nonce: &'a SecretString,
+    pub(super) binding: Binding<'a>,
     pub(super) leeway: Duration,
     pub(super) now: Timestamp,
+}
+
+/// What ties an ID token to what we asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Binding<'a> {
+    /// The nonce of a login.
+    Login(&'a SecretString),
+    /// The subject of a session whose tokens are renewed; such a token need have no nonce (OpenID
+    /// Connect Core 1.0, section 12.2).
+    Subject(&'a str),
 }
 
 /// Whom an ID token is about.
 pub(super) struct Subject {
     pub(super) subject: String,
     pub(super) name: Option<String>,
+    pub(super) provider_session: Option<Arc<str>>,
+    pub(super) session_end: Option<Timestamp>,
 }
 
 /// Why an ID token is not acceptable; without anything that it says.
@@ -46,6 +63,7 @@ pub(super) enum Rejection {
     IssuedInFuture,
     AccessTokenHash,
     Subject,
+    AnotherSubject,
     Malformed,
 }
 
@@ -63,6 +81,7 @@ impl Rejection {
             Self::Expired => "the ID token has expired",
             Self::IssuedInFuture => "the ID token was issued in the future",
             Self::AccessTokenHash => "the ID token belongs to another access token",
+            Self::AnotherSubject => "the ID token is about another subject",
             Self::Subject => "the ID token's subject is empty or too long",
             Self::Malformed => "the ID token is malformed",
         }
@@ -72,7 +91,7 @@ impl Rejection {
 /// Verifies the ID token of a token response.
 pub(super) fn verify(
     client: &Client,
-    response: &CoreTokenResponse,
+    response: &TokenAnswer,
     rules: &Rules<'_>,
 ) -> Result<Subject, Rejection> {
     let token = response.id_token().ok_or(Rejection::Missing)?;
@@ -82,8 +101,13 @@ pub(super) fn verify(
         .id_token_verifier()
         .set_allowed_algs(rules.algorithms.iter().cloned())
         .set_time_fn(move || lenient.into());
-    let nonce = Nonce::new(rules.nonce.expose_secret().to_owned());
-    let claims = token.claims(&verifier, &nonce).map_err(|error| rejection(&error))?;
+    let claims = match rules.binding {
+        Binding::Login(nonce) => {
+            token.claims(&verifier, &Nonce::new(nonce.expose_secret().to_owned()))
+        }
+        Binding::Subject(_) => token.claims(&verifier, |_: Option<&Nonce>| Ok(())),
+    };
+    let claims = claims.map_err(|error| rejection(&error))?;
 
     let latest_issue = rules.now + rules.leeway;
     if !u64::try_from(claims.issue_time().timestamp()).is_ok_and(|at| at <= latest_issue.0) {
@@ -106,11 +130,20 @@ pub(super) fn verify(
     if subject.is_empty() || subject.len() > 255 {
         return Err(Rejection::Subject);
     }
-    Ok(Subject { subject: subject.to_owned(), name: name(claims) })
+    if matches!(rules.binding, Binding::Subject(expected) if expected != subject) {
+        return Err(Rejection::AnotherSubject);
+    }
+    let session = claims.additional_claims();
+    Ok(Subject {
+        subject: subject.to_owned(),
+        name: name(claims),
+        provider_session: session.provider_session(),
+        session_end: session.session_end(),
+    })
 }
 
 /// What to call the subject; not an identity, and cut to what a cookie can carry.
-fn name(claims: &CoreIdTokenClaims) -> Option<String> {
+fn name(claims: &IdClaims) -> Option<String> {
     claims
         .name()
         .and_then(|name| name.get(None))

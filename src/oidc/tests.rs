@@ -304,8 +304,12 @@ impl Provider {
     fn age(&self, by: Duration) {
         let current = self.current.load_full().unwrap();
         let at = current.at.checked_sub(by).unwrap();
-        let aged =
-            Discovered { client: current.client.clone(), names_itself: current.names_itself, at };
+        let aged = Discovered {
+            client: current.client.clone(),
+            names_itself: current.names_itself,
+            end_session: current.end_session.clone(),
+            at,
+        };
         self.current.store(Some(Arc::new(aged)));
     }
 }

@@ -1,7 +1,8 @@
 //! What `openidconnect` speaks HTTP through: our own client, bounded bodies, no surprises.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
+use http::StatusCode;
 use openidconnect::{DiscoveryError, HttpRequest, HttpResponse};
 
 use crate::http_client::{self, BodyError};
@@ -12,6 +13,9 @@ pub(super) struct Transport {
     https_only: bool,
 }
 
+/// An answer under way.
+type Answering = Pin<Box<dyn Future<Output = Result<HttpResponse, Failure>> + Send>>;
+
 /// Why there is no answer to work with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.word())]
@@ -21,6 +25,7 @@ pub(super) enum Failure {
     TimedOut,
     Redirect,
     Status,
+    Intermediary,
     TooLarge,
     BrokenOff,
 }
@@ -33,8 +38,17 @@ impl Failure {
             Self::TimedOut => "it did not answer in time",
             Self::Redirect => "it redirects, which is not followed",
             Self::Status => "it answers with a server error or refuses for now",
+            Self::Intermediary => "something before it answers in its place",
             Self::TooLarge => "its answer is too large",
             Self::BrokenOff => "its answer broke off",
+        }
+    }
+
+    /// Whether the provider may have done what it was asked to, and we did not hear of it.
+    pub(super) const fn may_have_been_served(self) -> bool {
+        match self {
+            Self::Scheme | Self::Unreachable | Self::Redirect | Self::Status => false,
+            Self::TimedOut | Self::Intermediary | Self::TooLarge | Self::BrokenOff => true,
         }
     }
 }
@@ -49,30 +63,52 @@ impl Transport {
         scheme == "https" || (scheme == "http" && !self.https_only)
     }
 
-    pub(super) fn client(
-        &self,
-    ) -> impl Fn(HttpRequest) -> Pin<Box<dyn Future<Output = Result<HttpResponse, Failure>> + Send>>
-    {
+    pub(super) fn client(&self) -> impl Fn(HttpRequest) -> Answering {
+        self.client_within(None)
+    }
+
+    /// One that waits so long for an answer, in place of the client's own time.
+    pub(super) fn patient_client(&self, patience: Duration) -> impl Fn(HttpRequest) -> Answering {
+        self.client_within(Some(patience))
+    }
+
+    fn client_within(&self, patience: Option<Duration>) -> impl Fn(HttpRequest) -> Answering {
         let (http, https_only) = (self.http.clone(), self.https_only);
         move |request| {
             let transport = Self { http: http.clone(), https_only };
-            Box::pin(async move { transport.send(request).await })
+            Box::pin(async move { transport.send(request, patience).await })
         }
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+    async fn send(
+        &self,
+        request: HttpRequest,
+        patience: Option<Duration>,
+    ) -> Result<HttpResponse, Failure> {
         if !request.uri().scheme_str().is_some_and(|scheme| self.accepts(scheme)) {
             return Err(Failure::Scheme);
         }
-        let request = reqwest::Request::try_from(request).map_err(|_| Failure::Unreachable)?;
+        let mut request = reqwest::Request::try_from(request).map_err(|_| Failure::Unreachable)?;
+        if let Some(patience) = patience {
+            *request.timeout_mut() = Some(patience);
+        }
         let answer = self.http.execute(request).await.map_err(|error| {
-            if error.is_timeout() { Failure::TimedOut } else { Failure::Unreachable }
+            if error.is_connect() || error.is_builder() {
+                Failure::Unreachable
+            } else if error.is_timeout() {
+                Failure::TimedOut
+            } else {
+                Failure::BrokenOff
+            }
         })?;
         let status = answer.status();
         if status.is_redirection() {
             return Err(Failure::Redirect);
         }
-        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
+        if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
+            return Err(Failure::Intermediary);
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Failure::Status);
         }
         let headers = answer.headers().clone();

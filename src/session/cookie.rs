@@ -68,6 +68,11 @@ pub struct Cookies<'a> {
     logins: Vec<(&'a str, &'a [u8])>,
 }
 
+/// Which pieces of a session's cookie a browser holds: those that its next one does not need have
+/// to be cleared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pieces([bool; MAX_CHUNKS]);
+
 /// What a request's session cookie came to.
 #[derive(Debug)]
 pub enum Opened {
@@ -193,7 +198,7 @@ impl Jar {
     pub fn save(
         &self,
         session: &Session,
-        replaces: &Cookies<'_>,
+        replaces: Pieces,
         now: Timestamp,
     ) -> Result<Vec<HeaderValue>, SaveError> {
         let encoded =
@@ -212,7 +217,7 @@ impl Jar {
             let value = if at == 0 { format!("{count}.{piece}") } else { piece.to_owned() };
             lines.extend(self.line(&self.chunk_name(at), &value, left, self.same_site));
         }
-        let stale = cookies_beyond(&replaces.chunks, count);
+        let stale = (count..MAX_CHUNKS).filter(|&at| replaces.0.get(at) == Some(&true));
         lines.extend(stale.filter_map(|at| self.expire(&self.chunk_name(at), self.same_site)));
         Ok(lines)
     }
@@ -321,6 +326,12 @@ impl<'a> Cookies<'a> {
         self.chunks.iter().any(Option::is_some)
     }
 
+    /// Which pieces of a session it carried.
+    #[must_use]
+    pub fn pieces(&self) -> Pieces {
+        Pieces(self.chunks.map(|chunk| chunk.is_some()))
+    }
+
     /// Login cookies: whole name and value, in the order of the request.
     pub(crate) fn logins(&self) -> &[(&'a str, &'a [u8])] {
         &self.logins
@@ -374,10 +385,6 @@ fn split(piece: &[u8]) -> (&[u8], &[u8]) {
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
-}
-
-fn cookies_beyond(chunks: &[Option<&[u8]>], count: usize) -> impl Iterator<Item = usize> {
-    chunks.iter().enumerate().skip(count).filter(|(_, chunk)| chunk.is_some()).map(|(at, _)| at)
 }
 
 fn duplicate() -> Refusal {

@@ -28,12 +28,12 @@ fn open(jar: &Jar, header: &str) -> Opened {
 }
 
 fn saved(jar: &Jar, session: &Session) -> String {
-    cookie_header(&jar.save(session, &Cookies::default(), Timestamp(1_000)).unwrap())
+    cookie_header(&jar.save(session, Pieces::default(), Timestamp(1_000)).unwrap())
 }
 
 #[test]
 fn the_line_has_every_guard() {
-    let lines = jar().save(&session(), &Cookies::default(), Timestamp(1_000)).unwrap();
+    let lines = jar().save(&session(), Pieces::default(), Timestamp(1_000)).unwrap();
     let line = lines[0].to_str().unwrap();
     assert!(line.starts_with("__Host-portcullis=1."), "{line}");
     assert!(line.ends_with("; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=9000"), "{line}");
@@ -90,7 +90,7 @@ fn a_smaller_session_clears_the_pieces_it_no_longer_needs() {
     let jar = jar();
     let header = saved(&jar, &large(9_000));
     let before = jar.read([header.as_bytes()]).unwrap();
-    let lines = jar.save(&session(), &before, Timestamp(1_000)).unwrap();
+    let lines = jar.save(&session(), before.pieces(), Timestamp(1_000)).unwrap();
     let cleared: Vec<_> = lines[1..].iter().map(|line| line.to_str().unwrap()).collect();
     assert!(cleared[0].starts_with("__Host-portcullis.1=; "), "{cleared:?}");
     assert!(cleared.iter().all(|line| line.ends_with("Max-Age=0")), "{cleared:?}");
@@ -110,7 +110,7 @@ fn r15_counts_are_bounded_before_any_work() {
 
 #[test]
 fn r15_a_session_that_is_too_large_fails_when_it_is_saved() {
-    let error = jar().save(&large(20_000), &Cookies::default(), Timestamp(1)).unwrap_err();
+    let error = jar().save(&large(20_000), Pieces::default(), Timestamp(1)).unwrap_err();
     assert!(matches!(error, SaveError::TooLarge { limit: 19_000, .. }), "{error}");
 }
 

@@ -1,0 +1,324 @@
+//! Browser sessions at work: what `session` decides on paper, with a store, the provider and many
+//! requests at once.
+//!
+//! [`Sessions`] is the one thing that requests talk to. Behind it a [`Store`](store) keeps
+//! sessions, and a [`Renewer`](renewal) has their tokens renewed, once for however many requests
+//! wait. What a response owes the browser for it travels in [`PendingCookies`] and is settled when
+//! the response is written, whoever writes it: a background refresh may land in between.
+
+mod cookie_store;
+mod renewal;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use secrecy::SecretString;
+
+use self::{
+    renewal::{Attempt, Landed, Renewer},
+    store::Loaded,
+};
+use crate::{
+    identity::Identity,
+    oidc::Provider,
+    refusal::{Reason, Refusal},
+    session::{
+        Cookies, Jar, Pieces, Session, State,
+        cookie::SaveError,
+        refresh::{self, Plan},
+        revocation::Mark,
+    },
+    time::Timestamp,
+};
+
+pub use self::{cookie_store::CookieStore, store::Store};
+
+/// Judges an access token as an IAM token, the way bearer tokens are judged.
+pub type VerifyIam =
+    Arc<dyn Fn(SecretString, Timestamp) -> BoxFuture<Result<Identity, Refusal>> + Send + Sync>;
+
+/// What [`VerifyIam`] returns.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How long sessions last.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Without a request for this long, a session ends.
+    pub idle: Duration,
+    /// So long after its login, a session ends.
+    pub absolute: Duration,
+}
+
+/// Every browser session of one public origin.
+pub struct Sessions {
+    jar: Arc<Jar>,
+    store: Arc<Store>,
+    limits: Limits,
+    renewer: Arc<Renewer>,
+}
+
+/// What a request's session came to.
+pub enum Found {
+    /// It brought none.
+    NotPresented,
+    /// It counts, and its tokens serve.
+    Active(Box<Session>),
+    /// It does not; `iam_unavailable` when it would, if the provider answered.
+    Failed(Refusal),
+}
+
+/// The `Set-Cookie` lines that the next response has to carry, whatever it says.
+#[derive(Default)]
+pub struct PendingCookies {
+    lines: Vec<HeaderValue>,
+    session: Option<Box<Ticket>>,
+}
+
+/// A session as its browser holds it.
+struct Ticket {
+    session: Session,
+    /// What the browser's cookie says.
+    revision: u32,
+    pieces: Pieces,
+    /// Whether it was seen since the cookie was written.
+    touched: bool,
+}
+
+/// Shows how many there are, and no cookie.
+impl fmt::Debug for PendingCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingCookies")
+            .field("lines", &self.lines.len())
+            .field("session", &self.session.is_some())
+            .finish()
+    }
+}
+
+impl PendingCookies {
+    /// Adds lines.
+    pub fn add(&mut self, lines: impl IntoIterator<Item = HeaderValue>) {
+        self.lines.extend(lines);
+    }
+
+    /// The lines, as of now. Nothing is left.
+    pub fn take(&mut self, sessions: Option<&Sessions>, now: Timestamp) -> Vec<HeaderValue> {
+        let mut lines = std::mem::take(&mut self.lines);
+        if let (Some(ticket), Some(sessions)) = (self.session.take(), sessions) {
+            lines.extend(sessions.settle(*ticket, now));
+        }
+        lines
+    }
+}
+
+impl Sessions {
+    /// Sessions in `store`, whose tokens `provider` renews and `verify_iam` judges.
+    #[must_use]
+    pub fn new(
+        jar: Arc<Jar>,
+        store: Store,
+        limits: Limits,
+        provider: Arc<Provider>,
+        verify_iam: VerifyIam,
+    ) -> Self {
+        let store = Arc::new(store);
+        let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam);
+        Self { jar, store, limits, renewer: Arc::new(renewer) }
+    }
+
+    /// The cookies.
+    #[must_use]
+    pub fn jar(&self) -> &Jar {
+        &self.jar
+    }
+
+    /// How long sessions last.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The session of a request that is activity of its user: its idle time-out slides, and its
+    /// tokens are renewed. A request whose tokens still serve waits for nobody.
+    pub async fn find(
+        &self,
+        cookies: &Cookies<'_>,
+        pending: &mut PendingCookies,
+        now: Timestamp,
+    ) -> Found {
+        let held = match self.store.load(cookies, now).await {
+            Loaded::Session(held) => held,
+            Loaded::NotPresented => return Found::NotPresented,
+            Loaded::Failed(why) => {
+                return Found::Failed(Refusal::new(Reason::CredentialInvalid, why));
+            }
+            Loaded::Ended => return ended("the session was ended"),
+        };
+        let mut ticket = Ticket {
+            revision: held.presented,
+            pieces: cookies.pieces(),
+            touched: false,
+            session: held.session,
+        };
+        match self.check(&ticket.session, now) {
+            State::Expired(limit) => return ended(limit.detail()),
+            State::Touch => {
+                ticket.session = ticket.session.seen(now);
+                ticket.touched = true;
+            }
+            State::Active => {}
+        }
+        let plan = refresh::plan(&ticket.session, now);
+        if plan != Plan::Keep {
+            let attempt = self.renewer.attempt(&ticket.session, now);
+            if plan == Plan::Due {
+                match self.wait(attempt, now).await {
+                    Ok(newer) => ticket.session = ticket.session.or_newer(&newer),
+                    Err(refusal) => return Found::Failed(refusal),
+                }
+            }
+        }
+        let session = ticket.session.clone();
+        if plan != Plan::Keep || ticket.touched || session.revision > ticket.revision {
+            pending.session = Some(Box::new(ticket));
+        }
+        Found::Active(Box::new(session))
+    }
+
+    /// The session of a request that is no activity.
+    ///
+    /// # Errors
+    /// `credential_missing`, `credential_invalid`, `session_expired`.
+    pub async fn peek(&self, cookies: &Cookies<'_>, now: Timestamp) -> Result<Session, Refusal> {
+        let session = match self.store.load(cookies, now).await {
+            Loaded::Session(held) => held.session,
+            Loaded::NotPresented => {
+                return Err(Refusal::new(Reason::CredentialMissing, "there is no session"));
+            }
+            Loaded::Failed(why) => return Err(Refusal::new(Reason::CredentialInvalid, why)),
+            Loaded::Ended => {
+                return Err(Refusal::new(Reason::SessionExpired, "the session was ended"));
+            }
+        };
+        match self.check(&session, now) {
+            State::Active | State::Touch => Ok(session),
+            State::Expired(limit) => Err(Refusal::new(Reason::SessionExpired, limit.detail())),
+        }
+    }
+
+    /// Whether and how a session counts.
+    #[must_use]
+    pub fn check(&self, session: &Session, now: Timestamp) -> State {
+        session.check(now, self.limits.idle, self.limits.absolute)
+    }
+
+    /// Keeps the session of a new login; the one that the browser had is over (R13, R14).
+    ///
+    /// # Errors
+    /// See [`SaveError`].
+    pub async fn begin(
+        &self,
+        session: &Session,
+        replaces: &Cookies<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<HeaderValue>, SaveError> {
+        let lines = self.store.lines(session, replaces.pieces(), now)?;
+        if let Loaded::Session(old) = self.store.load(replaces, now).await {
+            self.revoke(Mark::Session(&old.session.id), Timestamp(u64::MAX), now).await;
+        }
+        Ok(lines)
+    }
+
+    /// Keeps a changed state of a session, in place of what `pending` owes for it.
+    ///
+    /// # Errors
+    /// See [`SaveError`].
+    pub async fn change(
+        &self,
+        session: Session,
+        browser: &Cookies<'_>,
+        pending: &mut PendingCookies,
+        now: Timestamp,
+    ) -> Result<(), SaveError> {
+        let lines = self.store.lines(&session, browser.pieces(), now)?;
+        self.store.keep(session, now).await;
+        pending.session = None;
+        pending.add(lines);
+        Ok(())
+    }
+
+    /// Ends the session that a browser holds, also one that no longer counts, and gives it back.
+    pub async fn end(&self, cookies: &Cookies<'_>, now: Timestamp) -> Option<Session> {
+        let Loaded::Session(held) = self.store.load(cookies, now).await else { return None };
+        self.revoke(Mark::Session(&held.session.id), Timestamp(u64::MAX), now).await;
+        Some(held.session)
+    }
+
+    /// Ends sessions that began by now: those of one session of the provider, or of a subject.
+    pub async fn end_all(&self, which: Mark<'_>, now: Timestamp) {
+        self.revoke(which, now, now).await;
+    }
+
+    /// Whether a logout token of this `jti` comes for the first time; it is remembered to `until`.
+    pub async fn first_use(&self, jti: &str, until: Timestamp, now: Timestamp) -> bool {
+        self.store.first_use(jti, until, now).await
+    }
+
+    async fn revoke(&self, mark: Mark<'_>, began_by: Timestamp, now: Timestamp) {
+        self.store.revoke(mark, began_by, now + self.limits.absolute, now).await;
+    }
+
+    /// Waits for new tokens, since the old ones are over.
+    async fn wait(&self, attempt: Attempt, now: Timestamp) -> Result<Arc<Session>, Refusal> {
+        let unavailable = |why: &'static str, after: Duration| {
+            Refusal::new(Reason::IamUnavailable, why).retry_after(after)
+        };
+        let seat = match attempt {
+            Attempt::UnderWay(seat) => seat,
+            Attempt::Paused(retry) => {
+                return Err(unavailable("the tokens could not be renewed", retry.since(now)));
+            }
+        };
+        let Ok(landed) = tokio::time::timeout(LONGEST_WAIT, seat.landed()).await else {
+            return Err(unavailable("the provider takes long to renew the tokens", SOON));
+        };
+        match landed {
+            Some(Landed::Renewed(session)) => match self.check(&session, now) {
+                State::Expired(limit) => Err(Refusal::new(Reason::SessionExpired, limit.detail())),
+                State::Active | State::Touch => Ok(session),
+            },
+            Some(Landed::Kept { retry }) => {
+                Err(unavailable("the tokens could not be renewed", retry.since(now)))
+            }
+            Some(Landed::Ended(why)) => Err(Refusal::new(Reason::SessionExpired, why)),
+            None => Err(unavailable("the renewal of the tokens broke off", SOON)),
+        }
+    }
+
+    /// What the browser has to be told of its session now. Nothing of one that has ended: the
+    /// response of a slow request must not bring it back.
+    fn settle(&self, ticket: Ticket, now: Timestamp) -> Vec<HeaderValue> {
+        let Ticket { session, revision, pieces, touched } = ticket;
+        let Some(newest) = self.store.newest(session, now) else { return Vec::new() };
+        if !touched && newest.revision == revision {
+            return Vec::new();
+        }
+        self.store.lines(&newest, pieces, now).unwrap_or_else(|error| {
+            // It goes on from memory, for as long as this process remembers it.
+            log::error!(session = newest.public_id(); "a session cannot be written: {error}");
+            Vec::new()
+        })
+    }
+}
+
+/// The browser keeps its cookie: by now it may be that of a new login, which a late answer to an
+/// old one must not clear.
+fn ended(why: &'static str) -> Found {
+    Found::Failed(Refusal::new(Reason::SessionExpired, why))
+}
+
+/// A request whose tokens are over waits so long for new ones.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(1);

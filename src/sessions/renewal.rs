@@ -1,0 +1,188 @@
+//! Having tokens renewed: one attempt at a time for a session, in a task of its own.
+//!
+//! A request that leaves takes no attempt with it, because what comes of it is wanted all the same:
+//! the refresh token may be good for one use. Its result is in the store before anybody hears of
+//! it, so whoever comes later finds it there and never shows the old token again.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    VerifyIam,
+    store::{Fence, Lease, Store},
+};
+use crate::{
+    flight::{Flight, Flights, Seat},
+    oidc::{Provider, RefreshError},
+    session::{
+        Session,
+        refresh::{self, Next, Outcome, Renewal},
+        revocation::Mark,
+    },
+    time::Timestamp,
+};
+
+/// Has tokens renewed.
+pub(super) struct Renewer {
+    store: Arc<Store>,
+    provider: Arc<Provider>,
+    verify_iam: VerifyIam,
+    flights: Arc<Flights<SessionId, Landed>>,
+    /// Sessions whose last attempt brought nothing.
+    failures: Cache<SessionId, Failure>,
+    slots: Arc<Semaphore>,
+}
+
+type SessionId = [u8; 16];
+
+/// What a request gets that wants new tokens.
+pub(super) enum Attempt {
+    /// A place among those who wait.
+    UnderWay(Seat<Landed>),
+    /// The last attempt brought nothing; there is none before this moment.
+    Paused(Timestamp),
+}
+
+/// What an attempt came to.
+#[derive(Clone)]
+pub(super) enum Landed {
+    Renewed(Arc<Session>),
+    Kept { retry: Timestamp },
+    Ended(&'static str),
+}
+
+#[derive(Clone, Copy)]
+struct Failure {
+    in_a_row: u32,
+    retry: Timestamp,
+}
+
+impl Renewer {
+    pub(super) fn new(store: Arc<Store>, provider: Arc<Provider>, verify_iam: VerifyIam) -> Self {
+        Self {
+            store,
+            provider,
+            verify_iam,
+            flights: Flights::new(),
+            failures: Cache::builder()
+                .max_capacity(MOST_FAILURES)
+                .time_to_live(FAILURE_REMEMBERED)
+                .build(),
+            slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+        }
+    }
+
+    /// Joins the attempt that is under way for a session, or begins one.
+    pub(super) fn attempt(self: &Arc<Self>, session: &Session, now: Timestamp) -> Attempt {
+        let failure = self.failures.get(&session.id);
+        if let Some(failure) = failure
+            && now < failure.retry
+        {
+            return Attempt::Paused(failure.retry);
+        }
+        let (seat, flight) = self.flights.board(session.id);
+        if let Some(flight) = flight {
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+                log::warn!("{MOST_AT_ONCE} refreshes are under way; another one has to wait");
+                return Attempt::Paused(now + Duration::from_secs(1));
+            };
+            let (renewer, session) = (Arc::clone(self), session.clone());
+            tokio::spawn(async move {
+                renewer.fly(flight, session, now).await;
+                drop(slot);
+            });
+        }
+        Attempt::UnderWay(seat)
+    }
+
+    async fn fly(&self, flight: Flight<SessionId, Landed>, session: Session, now: Timestamp) {
+        let landed = match self.store.lease(&session, now).await {
+            // Another one landed between the look into the store and this one's start.
+            Lease::Newer(newer) => Landed::Renewed(Arc::from(newer)),
+            Lease::Ended => Landed::Ended("the session was ended"),
+            Lease::Granted(fence) => self.renew(fence, session, now).await,
+        };
+        flight.land(landed);
+    }
+
+    async fn renew(&self, fence: Fence, session: Session, now: Timestamp) -> Landed {
+        let started = Instant::now();
+        let outcome = self.ask(&session, now).await;
+        let now = now + started.elapsed();
+        let failures = self.failures.get(&session.id).map_or(0, |failure| failure.in_a_row);
+        let public_id = session.public_id();
+        match refresh::conclude(&session, outcome, failures, now) {
+            Next::Renewed(new) => {
+                self.failures.invalidate(&session.id);
+                let Some(kept) = self.store.commit(fence, *new, now).await else {
+                    return Landed::Ended("the session was ended");
+                };
+                log::debug!(session = public_id; "refresh: the session has new tokens");
+                Landed::Renewed(Arc::new(kept))
+            }
+            Next::Kept { session: newer, retry } => {
+                let failure = Failure { in_a_row: failures.saturating_add(1), retry };
+                self.failures.insert(session.id, failure);
+                if let Some(newer) = newer {
+                    // Only the refresh token is new, which the store has to know of.
+                    let _ = self.store.commit(fence, *newer, now).await;
+                }
+                Landed::Kept { retry }
+            }
+            Next::Ended(why) => {
+                log::warn!(session = public_id, subject = &*session.subject; "refresh: {why}");
+                self.failures.invalidate(&session.id);
+                let mark = Mark::Session(&session.id);
+                self.store.revoke(mark, Timestamp(u64::MAX), session.ends, now).await;
+                Landed::Ended(why)
+            }
+        }
+    }
+
+    /// One request to the provider, and the judgement of what it brings.
+    async fn ask(&self, session: &Session, now: Timestamp) -> Outcome {
+        let Some(refresh_token) = &session.refresh_token else { return Outcome::Refused };
+        let asked = self.provider.refresh(refresh_token, &session.subject, now).await;
+        let refreshed = match asked {
+            Ok(refreshed) => refreshed,
+            Err(error) => {
+                log::warn!(session = session.public_id(); "refresh: {error}");
+                return match error {
+                    RefreshError::Refused => Outcome::Refused,
+                    RefreshError::Unavailable { may_be_used, .. } => {
+                        Outcome::Unavailable { may_be_used }
+                    }
+                    RefreshError::Unacceptable { refresh_token, why } => {
+                        let for_now = matches!(why, crate::oidc::Error::Unavailable(_));
+                        Outcome::Unacceptable { refresh_token, for_now }
+                    }
+                };
+            }
+        };
+        match (self.verify_iam)(refreshed.access_token, now).await {
+            Ok(identity) => Outcome::Renewed(Box::new(Renewal {
+                identity,
+                id_token: refreshed.id_token,
+                refresh_token: refreshed.refresh_token,
+                provider_session: refreshed.provider_session,
+                provider_ends: refreshed.provider_ends,
+            })),
+            Err(refusal) => {
+                log::warn!(session = session.public_id(); "refresh: the access token: {refusal}");
+                Outcome::Unacceptable {
+                    refresh_token: refreshed.refresh_token,
+                    for_now: refusal.reason.status() >= 500,
+                }
+            }
+        }
+    }
+}
+
+/// Refreshes under way at once, over all sessions.
+const MOST_AT_ONCE: usize = 512;
+const MOST_FAILURES: u64 = 100_000;
+/// Longer than the longest pause; a failure that keeps a refresh token back to the end of its
+/// session's tokens is remembered as long as access tokens commonly live.
+const FAILURE_REMEMBERED: Duration = Duration::from_hours(1);
