@@ -3,6 +3,7 @@
 mod hosts;
 mod organisation;
 mod pattern;
+mod redis_url;
 mod secret;
 mod variants;
 
@@ -19,6 +20,7 @@ pub use self::{
     hosts::{HostName, Origin, ServerAddress},
     organisation::{OrganisationPlace, OrganisationPlaces, Place},
     pattern::PathPattern,
+    redis_url::{RedisUrl, RedisUrlError, Topology as RedisTopology},
     secret::Secret,
 };
 use super::{
