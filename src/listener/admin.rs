@@ -72,6 +72,7 @@ impl Admin {
             ],
             upstreams: &upstreams,
             jwks: &jwks,
+            session_store: state.browsers.as_ref().and_then(|browsers| browsers.sessions.is_up()),
         })
     }
 

@@ -19,6 +19,7 @@ pub struct Metrics {
     refusals: Vec<IntCounter>,
     trial_refusals: IntCounterVec,
     in_flight: IntGauge,
+    session_store_up: IntGauge,
     exchanges: IntCounterVec,
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
@@ -81,7 +82,12 @@ impl Metrics {
         let refusals =
             counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
         let in_flight = IntGauge::new("portcullis_requests_in_flight", "Requests under way.")?;
+        let session_store_up = IntGauge::new(
+            "portcullis_session_store_up",
+            "Whether the store of sessions answers; -1: there is none, or it was not asked yet.",
+        )?;
         registry.register(Box::new(in_flight.clone()))?;
+        registry.register(Box::new(session_store_up.clone()))?;
         let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         Ok(Self {
@@ -105,6 +111,7 @@ impl Metrics {
                 &["reason"],
             )?,
             in_flight,
+            session_store_up,
             exchanges: counters(
                 "portcullis_app_tokens_total",
                 "App tokens asked for, by outcome.",
@@ -191,6 +198,7 @@ impl Metrics {
             let age = age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX));
             self.jwks_age.with_label_values(&[*issuer]).set(age);
         }
+        self.session_store_up.set(scrape.session_store.map_or(-1, i64::from));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -208,6 +216,8 @@ pub struct Scrape<'a> {
     pub upstreams: &'a [(&'a str, bool)],
     /// Issuers and the age of their keys in seconds.
     pub jwks: &'a [(&'a str, Option<u64>)],
+    /// Whether the store of sessions answers, where it is outside the process and was asked.
+    pub session_store: Option<bool>,
 }
 
 #[cfg(test)]

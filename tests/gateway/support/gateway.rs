@@ -157,6 +157,11 @@ impl Gateway {
         }
     }
 
+    /// Kills it, as `kill -9` does.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// A URL of the gateway.
     pub(crate) fn url(&self, target: &str) -> String {
         format!("http://localhost:{}{target}", self.address.port())
