@@ -218,6 +218,9 @@ async fn establish(
     };
     let mut session = Session::begin(grant, now, login.sessions.limits().absolute)
         .map_err(|error| Refusal::new(Reason::IamUnavailable, error.to_string()))?;
+    if session.token_expires <= now {
+        return Err(Refusal::new(Reason::CredentialExpired, "the access token is over at once"));
+    }
     // The verifier has a leeway and a session has none: a session that is over at once would
     // send the browser back to the provider, and round again.
     if let State::Expired(limit) = login.sessions.check(&session, now) {

@@ -96,9 +96,13 @@ impl Site {
                 .collect(),
             permissions: vec!["CREDENTIAL_LIST".into()],
         };
-        let outcome = self.login.step(&request, &standing, Timestamp(now)).await;
+        let mut outcome = self.login.step(&request, &standing, Timestamp(now)).await;
         if let Ok(answer) = &outcome.answer {
             browser.keep(answer);
+        }
+        // As the gateway does, also with a refusal.
+        for line in outcome.cookies.take(Some(self.login.sessions()), Timestamp(now)) {
+            browser.keep_line(&line);
         }
         outcome
     }
@@ -144,12 +148,16 @@ impl Browser {
 
     fn keep(&mut self, answer: &Answer) {
         for (_, line) in answer.headers.iter().filter(|(name, _)| name == header::SET_COOKIE) {
-            let line = line.to_str().unwrap();
-            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(kept, _)| kept != name);
-            if !line.contains("Max-Age=0") {
-                self.cookies.push((name.to_owned(), value.to_owned()));
-            }
+            self.keep_line(line);
+        }
+    }
+
+    fn keep_line(&mut self, line: &HeaderValue) {
+        let line = line.to_str().unwrap();
+        let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+        self.cookies.retain(|(kept, _)| kept != name);
+        if !line.contains("Max-Age=0") {
+            self.cookies.push((name.to_owned(), value.to_owned()));
         }
     }
 }
@@ -526,7 +534,7 @@ async fn the_session_is_shown_without_its_tokens() {
     assert_eq!(shown["organisation"], Value::Null);
     assert_eq!(shown["organisations"][0]["id"], ACME);
     assert_eq!(shown["permissions"][0], "CREDENTIAL_LIST");
-    assert_eq!(shown["expires"], "2023-11-14T22:18:20Z");
+    assert_eq!(shown["expires"], "2023-11-15T10:13:20Z", "the absolute time-out");
     assert!(!text(&answer).contains("eyJ"), "{}", text(&answer));
 }
 
@@ -547,7 +555,7 @@ async fn without_a_session_the_way_to_one_is_told() {
     };
     assert_eq!(ask(&browser, NOW).await, "credential_missing");
     site.logged_in(&mut browser).await;
-    assert_eq!(ask(&browser, NOW + 300).await, "session_expired", "with its IAM token");
+    assert_eq!(ask(&browser, NOW + 1_800).await, "session_expired");
     browser.cookies[0].1.push('A');
     assert_eq!(ask(&browser, NOW).await, "credential_invalid");
 }

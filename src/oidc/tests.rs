@@ -191,7 +191,7 @@ async fn r31_a_provider_that_misbehaves_is_unavailable() {
     for (token, word) in [
         (Token::Redirect, "it redirects, which is not followed"),
         (Token::Huge, "its answer is too large"),
-        (Token::Broken, "it answers with a server error or refuses for now"),
+        (Token::Broken, "something before it answers in its place"),
     ] {
         let fake = Fake::start().await;
         fake.with(|script| script.token = token);

@@ -57,24 +57,24 @@ fn user(name: &str, role: &str) -> iam::User {
 }
 
 /// A browser's cookies for one origin, and nothing more of a browser.
-#[derive(Default)]
-struct Browser {
-    cookies: BTreeMap<String, String>,
+#[derive(Clone, Default)]
+pub(crate) struct Browser {
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    async fn navigate(&mut self, url: &str) -> Response {
+    pub(crate) async fn navigate(&mut self, url: &str) -> Response {
         self.send(
             client().get(url).header("sec-fetch-mode", "navigate").header("accept", "text/html"),
         )
         .await
     }
 
-    async fn fetch(&mut self, url: &str) -> Response {
+    pub(crate) async fn fetch(&mut self, url: &str) -> Response {
         self.send(client().get(url).header("sec-fetch-mode", "cors")).await
     }
 
-    async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
+    pub(crate) async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
         let cookies: Vec<_> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let answer = request.header("cookie", cookies.join("; ")).send().await.unwrap();
@@ -93,7 +93,7 @@ impl Browser {
     }
 }
 
-fn location(answer: &Response) -> Url {
+pub(crate) fn location(answer: &Response) -> Url {
     Url::parse(answer.headers()[LOCATION].to_str().unwrap()).unwrap()
 }
 

@@ -3,7 +3,9 @@
 
 pub(crate) mod gateway;
 pub(crate) mod issuer;
+pub(crate) mod provider;
 pub(crate) mod recorder;
+pub(crate) mod redis;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
@@ -15,7 +17,9 @@ use tokio::{
 pub(crate) use self::{
     gateway::{Gateway, Settings},
     issuer::Issuer,
+    provider::Provider,
     recorder::Recorder,
+    redis::Redis,
 };
 
 /// The organisation in which everybody acts.

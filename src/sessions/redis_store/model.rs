@@ -61,15 +61,28 @@ struct Provider {
 enum Replica {
     Idle,
     /// It has the lease.
-    Leased { token: Token, fence: u8 },
+    Leased {
+        token: Token,
+        fence: u8,
+    },
     /// It has shown the token.
-    Shown { fence: u8, answer: Option<Token> },
+    Shown {
+        fence: u8,
+        answer: Option<Token>,
+    },
     /// It knows what came of it.
-    Answered { fence: u8, token: Token },
+    Answered {
+        fence: u8,
+        token: Token,
+    },
     /// `ReleasedBeforeWritten`: it has said that it is done.
-    Released { token: Token },
+    Released {
+        token: Token,
+    },
     /// Its release ran, the answer was lost, and it will run again.
-    ReleasingAgain { fence: u8 },
+    ReleasingAgain {
+        fence: u8,
+    },
     Dead,
 }
 use Replica::{Answered, Dead, Idle, Leased, Released, ReleasingAgain, Shown};

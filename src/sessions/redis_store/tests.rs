@@ -463,7 +463,8 @@ impl Sentinel {
     fn start(master: u16) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let file = std::env::temp_dir().join(format!("portcullis-sentinel-{port}"));
-        let lines = format!("port {port}\nbind 127.0.0.1\nsentinel monitor desk 127.0.0.1 {master} 1\n");
+        let lines =
+            format!("port {port}\nbind 127.0.0.1\nsentinel monitor desk 127.0.0.1 {master} 1\n");
         std::fs::write(&file, lines).unwrap();
         let child = Command::new("redis-server")
             .arg(&file)
