@@ -274,8 +274,11 @@ impl Login {
         lines.push(cookie);
         // What no longer counts goes now (R13). A session that counts stays until it is
         // replaced: else any site could end it with a link to here.
-        let session = self.sessions.peek(cookies, now).await;
-        if cookies.has_session() && session.is_err_and(|refusal| refusal.reason.status() < 500) {
+        // One that cannot be looked up just now stays, too.
+        if cookies.has_session()
+            && let Err(refusal) = self.sessions.peek(cookies, now).await
+            && refusal.reason.status() < 500
+        {
             lines.extend(self.jar().clear());
         }
         Ok(with_cookies(Answer::found(location), lines))

@@ -14,7 +14,7 @@ pub mod revocation;
 pub(crate) mod ticket;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -32,6 +32,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use redis::Cmd;
+use secrecy::ExposeSecret;
 use tokio::{task::JoinHandle, time::Instant};
 
 use self::{
@@ -90,6 +91,9 @@ impl RedisStore {
         url: &RedisUrl,
         ca: Option<&[u8]>,
     ) -> Result<Self, Unusable> {
+        if ca.is_some_and(|pem| !String::from_utf8_lossy(pem).contains("BEGIN CERTIFICATE")) {
+            return Err(Unusable("ca holds no certificate".to_owned()));
+        }
         let redis = Connections::new(url, ca).map_err(|error| Unusable(error.to_string()))?;
         Ok(Self { jar, limits, redis: Arc::new(redis) })
     }
@@ -267,6 +271,13 @@ impl RedisStore {
         let Ok(record) = Record::of(&session.id) else { return Ok(Committed::Lost) };
         // The organisation may have been changed since the lease.
         let Some(Ok(newest)) = self.read(&record).await? else { return Ok(Committed::Lost) };
+        let token = newest.access_token.expose_secret();
+        if token == session.access_token.expose_secret()
+            && token_digest(&newest) == token_digest(&session)
+        {
+            // The one before this one was kept, and its answer lost.
+            return Ok(Committed::Kept(Box::new(newest)));
+        }
         let revision = newest.revision.saturating_add(1);
         let session = Session {
             organisation: newest.organisation,
@@ -324,10 +335,10 @@ impl RedisStore {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<bool, Unreachable> {
-        let mut command = redis::cmd("SET");
-        command.arg(mark_key(&Mark::LogoutToken(jti).key())).arg(now.0);
-        command.arg("NX").arg("EX").arg(until.since(now).as_secs().max(1));
-        self.redis.run::<Option<String>>(&command).await.map(|answer| answer.is_some())
+        let attempt = random().ok_or(Unreachable)?;
+        let mut command = eval(script::FIRST_USE, &[&mark_key(&Mark::LogoutToken(jti).key())]);
+        command.arg(attempt).arg(until.since(now).as_secs().max(1));
+        self.word(&command).await.map(|word| word == "first")
     }
 
     /// A record: none, what is wrong with it, or the session.

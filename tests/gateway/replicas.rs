@@ -30,7 +30,7 @@ async fn world() -> World {
     let provider = Provider::start().await;
     let core = Recorder::start("").await;
     let redis = Redis::start(&["--requirepass", "hunter2"]);
-    let url = format!("redis://:hunter2@127.0.0.1:{}", redis.port);
+    let url = redis.url(":hunter2@");
     let settings = || {
         Settings::new(&provider.url, core.address).with(&format!(
             "allow_inline_secrets: true

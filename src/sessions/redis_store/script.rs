@@ -116,6 +116,15 @@ if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 return {'kept'}
 ";
 
+/// `attempt seconds` → `first` or `used`.
+pub(super) const FIRST_USE: &str = "
+local known = redis.call('GET', KEYS[1])
+if known == ARGV[1] then return {'first'} end
+if known then return {'used'} end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return {'first'}
+";
+
 /// `began_by seconds` → `kept`. Neither the moment nor the time to remember it ever shrinks.
 pub(super) const MARK: &str = "
 local known = redis.call('GET', KEYS[1])

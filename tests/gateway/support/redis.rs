@@ -22,9 +22,9 @@ impl Redis {
         Self { port, arguments, child }
     }
 
-    /// Its URL, without credentials.
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+    /// Its URL, with what stands before the host.
+    pub(crate) fn url(&self, login: &str) -> String {
+        format!("redis://{login}127.0.0.1:{}", self.port)
     }
 
     /// Ends it, and all that it holds.
