@@ -10,8 +10,6 @@ mod cookie_store;
 mod redis_store;
 mod renewal;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

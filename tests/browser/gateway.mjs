@@ -41,6 +41,7 @@ export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300 } = 
     const provider = await startProvider({
       redirectUris: [`${publicUrl}${PREFIX}/callback`],
       postLogoutRedirectUris: [`${publicUrl}/`],
+      backchannelLogoutUri: `${publicUrl}${PREFIX}/backchannel-logout`,
       accessTokenTtl,
     });
     opened.push(provider.close);

@@ -9,6 +9,7 @@
 import { generateKeyPairSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { Provider } from 'oidc-provider';
@@ -35,16 +36,23 @@ const MAX_FORM_BYTES = 4096;
  * @param {number} [options.port] 0 for a free one
  * @param {string[]} options.redirectUris where the client may be sent back to
  * @param {string[]} [options.postLogoutRedirectUris]
+ * @param {string} [options.backchannelLogoutUri] where the client is told of ended sessions
+ * @param {number} [options.tokenLatencyMs] that every answer of the token endpoint is late by
  * @param {number} [options.accessTokenTtl] seconds
  * @param {number} [options.refreshTokenTtl] seconds
  * @param {number} [options.sessionTtl] seconds that the provider remembers who logged in
- * @returns {Promise<{issuer: string, clientSecret: string, logins: string[], close: () => Promise<void>}>}
- *   `logins` names each account that has filled in the form, in order.
+ * @returns {Promise<{issuer: string, clientSecret: string, logins: string[],
+ *   refreshes: {used: number, revoked: number}, slow: (ms: number) => void,
+ *   close: () => Promise<void>}>}
+ *   `logins` names each account that has filled in the form, in order. `refreshes` counts refresh
+ *   tokens that were used, and grants that were revoked because one was used twice.
  */
 export async function startProvider({
   port = 0,
   redirectUris,
   postLogoutRedirectUris = [],
+  backchannelLogoutUri,
+  tokenLatencyMs = 0,
   accessTokenTtl = 300,
   refreshTokenTtl = 3600,
   sessionTtl = 3600,
@@ -65,6 +73,10 @@ export async function startProvider({
         token_endpoint_auth_method: 'client_secret_basic',
         redirect_uris: redirectUris,
         post_logout_redirect_uris: postLogoutRedirectUris,
+        ...(backchannelLogoutUri && {
+          backchannel_logout_uri: backchannelLogoutUri,
+          backchannel_logout_session_required: true,
+        }),
         response_types: ['code'],
         grant_types: ['authorization_code', 'refresh_token'],
         id_token_signed_response_alg: 'EdDSA',
@@ -75,7 +87,8 @@ export async function startProvider({
     claims: { openid: ['sub'], profile: ['name'] },
     features: {
       devInteractions: { enabled: false },
-      rpInitiatedLogout: { enabled: true },
+      rpInitiatedLogout: { enabled: true, logoutSource: logoutPage },
+      backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => RESOURCE,
@@ -94,6 +107,8 @@ export async function startProvider({
     loadExistingGrant: grantWithoutAsking,
     // The client is the organisation's own, so a refresh token needs no consent prompt.
     issueRefreshToken: () => true,
+    // Good for one use; a second one revokes the grant.
+    rotateRefreshToken: true,
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     ttl: {
@@ -105,6 +120,15 @@ export async function startProvider({
     },
   });
   provider.on('server_error', (_ctx, error) => console.error('provider:', error));
+
+  const refreshes = { used: 0, revoked: 0 };
+  provider.on('refresh_token.consumed', () => { refreshes.used += 1; });
+  provider.on('grant.revoked', () => { refreshes.revoked += 1; });
+  provider.on('backchannel.error', (_ctx, error) => console.error('provider:', error));
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.path === '/token') await delay(tokenLatencyMs);
+  });
 
   const logins = [];
   const protocol = provider.callback();
@@ -120,6 +144,9 @@ export async function startProvider({
     issuer,
     clientSecret,
     logins,
+    refreshes,
+    /** How late the token endpoint answers from now on. */
+    slow(ms) { tokenLatencyMs = ms; },
     async close() {
       server.close();
       server.closeAllConnections();
@@ -170,6 +197,13 @@ async function interact(provider, logins, request, response) {
   return provider.interactionFinished(request, response, result, {
     mergeWithLastSubmission: false,
   });
+}
+
+/** Asks before it ends the provider's session; the form's own buttons submit it. */
+function logoutPage(ctx, form) {
+  ctx.body = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Log out</title>
+    <h1>Log out here too?</h1>${form}
+    <button form="op.logoutForm" type="submit" name="logout" value="yes">Yes</button></html>`;
 }
 
 async function submitted(request) {

@@ -290,19 +290,28 @@ async fn r12_a_damaged_session_is_refused_or_leads_to_a_login() {
     let mut browser = Browser::default();
     world.log_in(&mut browser, "alice", "/desk/x").await;
     let good = browser.cookies["portcullis"].clone();
+    let one_client = client();
     for at in (0..good.len()).step_by(good.len() / 40 + 1) {
         let mut bad = good.clone().into_bytes();
         bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
         let bad = String::from_utf8(bad).unwrap();
-        let fetch = client()
+        let fetch = one_client
             .get(world.gateway.url("/desk/x"))
             .header("cookie", format!("portcullis={bad}"));
         assert_eq!(fetch.send().await.unwrap().status(), 401, "byte {at}");
-        let navigate = client()
+        let navigate = one_client
             .get(world.gateway.url("/desk/x"))
             .header("cookie", format!("portcullis={bad}"))
             .header("sec-fetch-mode", "navigate");
         assert_eq!(navigate.send().await.unwrap().status(), 302, "byte {at}");
+        // What ends a value early, or begins another cookie.
+        for byte in [';', '=', ',', '"', ' ', '.'] {
+            let mut bad = good.clone();
+            bad.replace_range(at..=at, &byte.to_string());
+            let fetch = one_client.get(world.gateway.url("/desk/x"));
+            let fetch = fetch.header("cookie", format!("portcullis={bad}"));
+            assert_eq!(fetch.send().await.unwrap().status(), 401, "{byte:?} for byte {at}");
+        }
     }
     assert!(world.core.seen().is_empty());
 }
