@@ -232,8 +232,12 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Vec<HeaderValue>, KeepError> {
         let lines = self.store.begin(session, replaces.pieces(), now).await?;
-        if let Loaded::Session(old) = self.store.load(replaces, now).await {
-            self.revoke(Mark::Session(&old.session.id), Timestamp(u64::MAX), now).await?;
+        match self.store.load(replaces, now).await {
+            Loaded::Session(old) => {
+                self.revoke(Mark::Session(&old.session.id), Timestamp(u64::MAX), now).await?;
+            }
+            Loaded::Unreachable => return Err(Unreachable.into()),
+            Loaded::NotPresented | Loaded::Failed(_) | Loaded::Ended => {}
         }
         Ok(lines)
     }

@@ -43,7 +43,7 @@ pub(super) struct Connections {
 }
 
 enum Place {
-    Single(Client),
+    Single(Box<Client>),
     Sentinel(Box<Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
@@ -76,7 +76,7 @@ impl Connections {
         let certificates =
             ca.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) });
         let place = match &url.topology {
-            RedisTopology::Single => Place::Single(single(url, certificates)?),
+            RedisTopology::Single => Place::Single(Box::new(single(url, certificates)?)),
             RedisTopology::Sentinel { service } => {
                 Place::Sentinel(Box::new(Mutex::new(sentinel(url, service, certificates)?)))
             }

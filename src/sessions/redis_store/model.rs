@@ -168,12 +168,9 @@ impl World {
                 world.replicas[at] = Idle;
             }),
             Shown { fence, answer } => {
-                step("gets the answer", &|world| match answer {
-                    Some(token) => world.replicas[at] = Answered { fence, token },
-                    None => {
-                        world.record = None;
-                        world.replicas[at] = Idle;
-                    }
+                step("gets the answer", &|world| {
+                    world.replicas[at] = answer.map_or(Idle, |token| Answered { fence, token });
+                    world.record = world.record.filter(|_| answer.is_some());
                 });
                 if self.losses > 0 {
                     step("gets no answer", &|world| {
