@@ -4,9 +4,12 @@
 //! [`State`] is one configuration at work, whole: a request begins and ends under the same one.
 //! A request is first identified ([`State::identify`]: which route, who asks), then decided
 //! ([`State::decide`]): in between, and only for an authenticated caller, the server reads the
-//! body where the route looks into it. [`State::admit`] is both, for whoever has the body.
+//! body where the route looks into it. The second half of deciding is [`State::judge`], which asks
+//! nobody and waits for nothing, and the credential. `explain` takes the same way, as far as it
+//! goes without asking a token service, and listens to it ([`crate::step`]).
 
 mod caller;
+mod own_endpoint;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +17,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use self::caller::Caller;
+pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
 use crate::{
     authentication::Authenticator,
     credential::{self, Credential},
@@ -25,10 +29,11 @@ use crate::{
     },
     policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
     refusal::{Reason, Refusal},
-    request::{Rules, TrustedRequest},
+    request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
     sessions::{PendingCookies, Sessions},
+    step::{Step, Trace},
     sts::Sts,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
@@ -108,6 +113,15 @@ pub enum Admitted {
     Login,
 }
 
+/// A request that may go on, before its credential is had.
+pub(crate) struct Allowed {
+    pub(crate) target: Target,
+    pub(crate) permit: Permit,
+    session_id: Option<String>,
+    pub(crate) new_target: Option<Box<str>>,
+    pub(crate) new_body: Option<Bytes>,
+}
+
 /// A request whose route and caller are known.
 pub struct Identified<'t, 'p> {
     found: Match<'t, 'p, Target>,
@@ -127,26 +141,6 @@ impl Identified<'_, '_> {
 }
 
 impl State {
-    /// Decides a request and gets its credential, noting what it learns in `facts`. Session
-    /// cookies to be written go to `cookies`, whatever becomes of the request.
-    ///
-    /// # Errors
-    /// Every refusal of the table but those of the trusted view and of the upstream.
-    #[expect(clippy::too_many_arguments, reason = "what both steps take")]
-    pub async fn admit(
-        &self,
-        request: &TrustedRequest,
-        headers: &HeaderMap,
-        body: Option<&[u8]>,
-        facts: &mut Facts,
-        route_index: &mut Option<usize>,
-        cookies: &mut PendingCookies,
-        now: Timestamp,
-    ) -> Result<Admitted, Refusal> {
-        let found = self.identify(request, headers, facts, route_index, cookies, now).await?;
-        self.decide(found, request, headers, body, facts, now).await
-    }
-
     /// Finds a request's route and who asks.
     ///
     /// # Errors
@@ -161,20 +155,48 @@ impl State {
         cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Identified<'t, 'p>, Refusal> {
+        self.identify_traced(request, headers, facts, route_index, cookies, now, &mut ()).await
+    }
+
+    /// [`State::identify`], and somebody listens.
+    ///
+    /// # Errors
+    /// As there.
+    #[expect(clippy::too_many_arguments, reason = "one more than without a listener")]
+    pub(crate) async fn identify_traced<'t, 'p>(
+        &'t self,
+        request: &'p TrustedRequest,
+        headers: &HeaderMap,
+        facts: &mut Facts,
+        route_index: &mut Option<usize>,
+        cookies: &mut PendingCookies,
+        now: Timestamp,
+        trace: &mut (impl Trace + Send),
+    ) -> Result<Identified<'t, 'p>, Refusal> {
+        trace.enter(Step::Route);
         let found = self.routes.find(&request.host, &request.method, request.path())?;
         let target = found.route;
+        trace.found(|| format!("{} to upstream {}", target.label, target.upstream.name()));
         *route_index = Some(found.index);
         facts.route = Some(Arc::clone(&target.label));
         facts.upstream = Some(Arc::clone(target.upstream.name()));
+        trace.enter(Step::Authentication);
         let caller = self.authenticate(target, request, headers, cookies, now).await?;
-        if let Authentication::Authenticated(identity) = &caller.authentication {
-            facts.caller(identity);
+        match &caller.authentication {
+            Authentication::Authenticated(identity) => {
+                facts.caller(identity);
+                trace.found(|| identity.to_string());
+            }
+            _ if target.policy.public => {
+                trace.found(|| "public: no credential is looked at".to_owned());
+            }
+            Authentication::NotPresented | Authentication::Failed { .. } => {}
         }
         Ok(Identified { found, caller })
     }
 
-    /// Decides an identified request. `body` is whole where [`Identified::needs_body`] asks for
-    /// it, and `None` when the request has none.
+    /// Decides an identified request and gets its credential. `body` is whole where
+    /// [`Identified::needs_body`] asks for it, and `None` when the request has none.
     ///
     /// # Errors
     /// Every refusal of the table but those of the trusted view and of the upstream.
@@ -187,6 +209,42 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
+        let judged = self.judge(identified, request, headers, body, facts, &mut ())?;
+        let Some(allowed) = judged else { return Ok(Admitted::Login) };
+        let demand = allowed.target.upstream.demand();
+        let credential =
+            credential::obtain(&allowed.permit, demand, self.sts.as_ref(), now).await?;
+        if let Credential::App(token) = &credential
+            && let Some(unmet) = allowed.permit.unmet(&token.issued.permissions)
+        {
+            facts.would_refuse(&unmet);
+        }
+        facts.decision = Some(Verdict::Forward);
+        facts.credential = Some(credential.word());
+        Ok(Admitted::Forward(Box::new(Grant {
+            target: allowed.target,
+            credential,
+            session_id: allowed.session_id,
+            new_target: allowed.new_target,
+            new_body: allowed.new_body,
+        })))
+    }
+
+    /// The decision itself, which asks nobody: everything but the credential. `body` as for
+    /// [`State::decide`]; `None`: a person has to log in first.
+    ///
+    /// # Errors
+    /// Every refusal of organisation and policy, and that of a caller who could not be
+    /// authenticated.
+    pub(crate) fn judge(
+        &self,
+        identified: Identified<'_, '_>,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+        facts: &mut Facts,
+        trace: &mut impl Trace,
+    ) -> Result<Option<Allowed>, Refusal> {
         let Identified { found, caller } = identified;
         let target = found.route;
         let parts = Parts { query: request.query(), headers, body };
@@ -196,6 +254,7 @@ impl State {
             Ok(named) => (named, None),
             Err(refusal) => (None, Some(refusal)),
         };
+        facts.named = named;
         let seen = policy::Request {
             named,
             own: target
@@ -207,24 +266,28 @@ impl State {
             asked: asked(request, headers),
         };
         let who = &caller.authentication;
-        let mut decision = target.policy.decide(who, &seen, self.rights());
-        if let Some(unreadable) = unreadable {
-            decision = match decision {
+        let decision = match unreadable {
+            None => target.policy.decide_traced(who, &seen, self.rights(), trace),
+            Some(unreadable) => match target.policy.decide(who, &seen, self.rights()) {
                 Decision::Login => Decision::Login,
                 Decision::Refuse(refusal) if refusal.reason.status() == 401 => {
                     Decision::Refuse(refusal)
                 }
-                _ => target.policy.on_trial(who, unreadable, self.rights()),
-            };
-        }
+                _ => {
+                    trace.enter(Step::Organisation);
+                    target.policy.on_trial(who, unreadable, self.rights())
+                }
+            },
+        };
         let permit = match decision {
             Decision::Login => {
                 facts.decision = Some(Verdict::Login);
-                return Ok(Admitted::Login);
+                return Ok(None);
             }
             Decision::Refuse(refusal) => return Err(refusal),
             Decision::Forward(permit) => permit,
             Decision::Trial(permit, refusal) => {
+                trace.would_refuse(&refusal);
                 facts.would_refuse(&refusal);
                 permit
             }
@@ -232,28 +295,21 @@ impl State {
         facts.organisation = permit.organisation();
         let (new_target, new_body) = match rewritten(target, request, parts, &permit) {
             Ok(rewritten) => rewritten,
-            Err(refusal) if target.policy.enforce => return Err(refusal),
             Err(refusal) => {
+                trace.enter(Step::Organisation);
+                if target.policy.enforce {
+                    return Err(refusal);
+                }
+                trace.would_refuse(&refusal);
                 facts.would_refuse(&refusal);
                 (None, None)
             }
         };
-        let demand = target.upstream.demand();
-        let credential = credential::obtain(&permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(token) = &credential
-            && let Some(unmet) = permit.unmet(&token.issued.permissions)
-        {
-            facts.would_refuse(&unmet);
-        }
-        facts.decision = Some(Verdict::Forward);
-        facts.credential = Some(credential.word());
-        Ok(Admitted::Forward(Box::new(Grant {
-            target: target.clone(),
-            credential,
-            session_id: caller.session_id,
-            new_target,
-            new_body,
-        })))
+        // The limit is the route's. Nobody asks for a credential that will not be used.
+        trace.enter(Step::Route);
+        declared_body(headers, target.body)?;
+        let (target, session_id) = (target.clone(), caller.session_id);
+        Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
     }
 
     /// What a user is told about their own rights.

@@ -1,6 +1,7 @@
 //! The command line. What a command prints goes to standard output, what went wrong to standard
 //! error; the exit codes are those of `sysexits.h` where it has one.
 
+mod explain;
 mod policy;
 mod run;
 
@@ -60,6 +61,12 @@ enum Command {
     /// Each fault is a line `file:line:column: key.path: what is wrong and what to write`. Exits
     /// with 0 when there is none and with 78 otherwise. Opens no port and talks to nobody.
     Check(ConfigFile),
+    /// Say why a request is forwarded or refused.
+    ///
+    /// Prints every step of the request's way with its verdict, and the decision, made by the code
+    /// that serves. Nothing is sent: no upstream and no token service is asked; with a token, the
+    /// issuer's keys are read.
+    Explain(Box<explain::Explain>),
     /// Make routes from an OpenAPI document, or compare them with one.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -104,6 +111,7 @@ pub fn main() -> ExitCode {
     let code = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check(&file),
+        Command::Explain(command) => explain::explain(&command),
         Command::Policy(command) => policy::policy(&command),
         Command::Keys(Keys::Generate { kind }) => generate(kind),
         Command::Schema => print(&format!("{:#}\n", config::schema())),

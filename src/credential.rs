@@ -62,6 +62,19 @@ impl Credential {
     }
 }
 
+/// For operators: whose and for what, never the token.
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Passed => "whatever the caller sent, untouched",
+            Self::Iam(_) => "the caller's IAM token",
+            Self::Own(_) => "the caller's own app token",
+            Self::App(_) => "an app token of the token service",
+        })
+    }
+}
+
 /// Shows the kind, never the token.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,29 +82,36 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Gets the credential that the upstream demands, and settles what the policy left to the
-/// token service.
+/// What [`obtain`] will do.
+pub enum Plan<'p> {
+    /// It is at hand.
+    Ready(Credential),
+    /// Ask the token service for an app token.
+    Ask(&'p Sts, Ask<'p>),
+}
+
+/// Which credential a request needs, without asking anybody for it.
 ///
 /// # Errors
-/// `sts_refused`, `sts_unavailable`, or `permission_missing` when the issued token does not
-/// carry what the route demands. `credential_invalid` when the caller's credential is of a kind
-/// that cannot serve this upstream.
-pub async fn obtain(
-    permit: &Permit,
-    demand: &Demand,
-    sts: Option<&Sts>,
-    now: Timestamp,
-) -> Result<Credential, Refusal> {
-    let Some(identity) = permit.identity() else { return Ok(Credential::Passed) };
-    match demand {
-        Demand::Nothing => Ok(Credential::None),
-        Demand::IamToken if identity.proof == Proof::AppToken => Err(Refusal::new(
-            Reason::CredentialInvalid,
-            "the upstream takes IAM tokens and the caller brought an app token",
-        )),
-        Demand::IamToken => Ok(Credential::Iam(identity.token.clone())),
+/// `credential_invalid` when the caller's credential is of a kind that cannot serve this
+/// upstream; `sts_unavailable` when there is no token service to ask.
+pub fn plan<'p>(
+    permit: &'p Permit,
+    demand: &'p Demand,
+    sts: Option<&'p Sts>,
+) -> Result<Plan<'p>, Refusal> {
+    let Some(identity) = permit.identity() else { return Ok(Plan::Ready(Credential::Passed)) };
+    Ok(match demand {
+        Demand::Nothing => Plan::Ready(Credential::None),
+        Demand::IamToken if identity.proof == Proof::AppToken => {
+            return Err(Refusal::new(
+                Reason::CredentialInvalid,
+                "the upstream takes IAM tokens and the caller brought an app token",
+            ));
+        }
+        Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone())),
         Demand::AppToken(_) if identity.proof == Proof::AppToken => {
-            Ok(Credential::Own(identity.token.clone()))
+            Plan::Ready(Credential::Own(identity.token.clone()))
         }
         Demand::AppToken(audience) => {
             let sts = sts.ok_or_else(|| {
@@ -105,6 +125,26 @@ pub async fn obtain(
                 permissions: permit.permissions(),
                 scope: None,
             };
+            Plan::Ask(sts, ask)
+        }
+    })
+}
+
+/// Gets the credential that the upstream demands, and settles what the policy left to the
+/// token service.
+///
+/// # Errors
+/// Those of [`plan`]; `sts_refused`, `sts_unavailable`, or `permission_missing` when the issued
+/// token does not carry what the route demands.
+pub async fn obtain(
+    permit: &Permit,
+    demand: &Demand,
+    sts: Option<&Sts>,
+    now: Timestamp,
+) -> Result<Credential, Refusal> {
+    match plan(permit, demand, sts)? {
+        Plan::Ready(credential) => Ok(credential),
+        Plan::Ask(sts, ask) => {
             let token = sts.app_token(ask, now).await?;
             permit.settle(&token.issued.permissions)?;
             Ok(Credential::App(token))

@@ -27,7 +27,7 @@ use crate::{
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
-    telemetry::record::{Record, Records},
+    telemetry::record::{Record, Records, query_shape},
     time::Timestamp,
 };
 
@@ -106,7 +106,6 @@ impl Gateway {
         let body = body.as_deref();
         match state.decide(identified, request, headers, body, facts, now).await? {
             Admitted::Forward(grant) => {
-                downstream::declared_body(session.req_header(), grant.target.body)?;
                 cx.expect_answered = needed.is_some();
                 Ok(Next::Forward(grant))
             }
@@ -136,7 +135,8 @@ impl Gateway {
         let facts = &mut cx.record.facts;
         facts.client = head.peer;
         facts.method = downstream::method_word(&read.method);
-        let request = cx.state.rules.view(head, downstream::fresh_id)?;
+        let viewed = cx.state.rules.view(head, downstream::fresh_id);
+        let request = viewed.inspect_err(|_| downstream::as_sent(read, facts))?;
         facts.request_id.clone_from(&request.request_id);
         facts.client = request.client;
         facts.host.clone_from(&request.host);
@@ -313,6 +313,11 @@ impl ProxyHttp for Gateway {
             && cx.record.facts.detail.is_none()
         {
             cx.record.facts.detail = Some(error.etype().as_str().to_owned().into());
+        }
+        let facts = &mut cx.record.facts;
+        if facts.is_refused() {
+            let query = cx.request.as_ref().and_then(TrustedRequest::query);
+            facts.query = query.map(query_shape);
         }
         cx.record.finish(status, session.body_bytes_sent());
     }

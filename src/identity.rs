@@ -45,6 +45,38 @@ pub enum Proof {
     AppToken,
 }
 
+impl Proof {
+    /// The word in records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::IamToken => "iam_token",
+            Self::AppToken => "app_token",
+        }
+    }
+}
+
+/// Who and by what, for operators: never the token, and no claim but the roles.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.proof {
+            Proof::Session => "a session",
+            Proof::IamToken => "an IAM token",
+            Proof::AppToken => "an app token",
+        };
+        write!(f, "{} by {by} of {}", self.subject, self.issuer)?;
+        if let Some(actor) = &self.actor {
+            write!(f, ", for whom {actor} acts")?;
+        }
+        if self.proof != Proof::AppToken {
+            write!(f, ", roles: {}", if self.roles.is_empty() { "none" } else { "" })?;
+            write!(f, "{}", self.roles.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
 /// Shows who, never the token or the claims.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

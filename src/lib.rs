@@ -17,7 +17,8 @@
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
 //!
-//! [`admission`] is steps 4 to 8 as one function; the server and `explain` call the same.
+//! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
+//! tells its steps ([`step`]) to whoever listens.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -32,6 +33,7 @@ pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod explain;
 mod flight;
 pub mod gateway;
 pub mod http_client;
@@ -49,6 +51,7 @@ pub mod roles;
 pub mod route;
 pub mod session;
 pub mod sessions;
+pub mod step;
 pub mod sts;
 pub mod telemetry;
 pub mod time;

@@ -227,7 +227,7 @@ impl Provider {
             id_token: id_token.to_string().into(),
             refresh_token: response.refresh_token().map(|token| token.secret().clone().into()),
             expires_in: response.expires_in(),
-            subject: subject.subject,
+            subject: subject.id,
             name: subject.name,
             provider_session: subject.provider_session,
             provider_ends: earlier(

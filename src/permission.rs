@@ -65,6 +65,18 @@ impl PermissionSet {
     }
 }
 
+/// The names, or `nothing`.
+impl fmt::Display for PermissionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing");
+        }
+        self.iter().enumerate().try_for_each(|(at, permission)| {
+            write!(f, "{}{permission}", if at == 0 { "" } else { ", " })
+        })
+    }
+}
+
 impl FromIterator<Permission> for PermissionSet {
     fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
         Self(permissions.into_iter().collect::<BTreeSet<_>>().into_iter().collect())
@@ -119,10 +131,7 @@ impl fmt::Display for Requirement {
             Self::AnyOf(named) => ("any of", named),
             Self::AllOf(named) => ("all of", named),
         };
-        f.write_str(words)?;
-        named.iter().enumerate().try_for_each(|(at, permission)| {
-            write!(f, "{}{permission}", if at == 0 { " " } else { ", " })
-        })
+        write!(f, "{words} {named}")
     }
 }
 

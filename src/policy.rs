@@ -19,6 +19,7 @@ use crate::{
     permission::{PermissionSet, Requirement},
     refusal::{Reason, Refusal},
     roles::RoleMap,
+    step::{Step, Trace},
 };
 
 /// What a route demands of its callers.
@@ -188,7 +189,20 @@ impl Policy {
         request: &Request<'_>,
         rights: Rights<'_>,
     ) -> Decision {
+        self.decide_traced(who, request, rights, &mut ())
+    }
+
+    /// [`Policy::decide`], and somebody listens.
+    pub(crate) fn decide_traced(
+        &self,
+        who: &Authentication,
+        request: &Request<'_>,
+        rights: Rights<'_>,
+        trace: &mut impl Trace,
+    ) -> Decision {
         if self.public {
+            trace.enter(Step::Policy);
+            trace.found(|| "public: everybody may".to_owned());
             return Decision::Forward(Permit {
                 identity: None,
                 organisation: request.named,
@@ -212,7 +226,7 @@ impl Policy {
             }
             Authentication::Failed { refusal, .. } => return Decision::Refuse(refusal.clone()),
         };
-        match self.judge(identity, request, rights) {
+        match self.judge(identity, request, rights, trace) {
             Ok(permit) => Decision::Forward(permit),
             Err(refusal) => self.on_trial(who, refusal, rights),
         }
@@ -238,8 +252,12 @@ impl Policy {
         identity: &Arc<Identity>,
         request: &Request<'_>,
         rights: Rights<'_>,
+        trace: &mut impl Trace,
     ) -> Result<Permit, Refusal> {
+        trace.enter(Step::Organisation);
+        trace.found(|| described("the request names", request.named));
         let organisation = self.organisation(identity, request.named, rights)?;
+        trace.found(|| described("it is about", organisation));
         if let (true, Some(own), Some(named)) = (request.own, identity.organisation, request.named)
             && own != named
         {
@@ -254,16 +272,21 @@ impl Policy {
             let detail = "there is no organisation to write into the request";
             return Err(Refusal::new(Reason::OrganisationMissing, detail));
         }
+        trace.enter(Step::Policy);
+        if !self.roles.is_empty() {
+            trace.found(|| format!("needs a role of {}", self.roles.join(", ")));
+        }
         let in_role = |role: &Arc<str>| identity.roles.contains(role);
         if !self.roles.is_empty() && !self.roles.iter().any(in_role) {
             return Err(Refusal::new(Reason::RoleMissing, "none of the route's roles"));
         }
-        let permissions = self.permissions(identity, organisation, rights)?;
+        let permissions = self.permissions(identity, organisation, rights, trace)?;
         if let Some(condition) = &self.condition {
             let failed = |why| Refusal::new(Reason::ConditionFailed, why);
             if !condition.holds(identity, organisation, &request.asked).map_err(failed)? {
                 return Err(failed("the condition is false"));
             }
+            trace.found(|| "the condition is true".to_owned());
         }
         Ok(Permit {
             identity: Some(Arc::clone(identity)),
@@ -280,16 +303,22 @@ impl Policy {
         identity: &Identity,
         organisation: Option<Organisation>,
         rights: Rights<'_>,
+        trace: &mut impl Trace,
     ) -> Result<PermissionSet, Refusal> {
+        trace.found(|| format!("needs {}", self.permissions));
         let (held, carry_all) = match (&identity.permissions, rights) {
             (Some(held), _) => (held.clone(), true),
             // The issued token will tell; see `Permit::settle`.
-            (None, Rights::Issued) => return Ok(self.permissions.named()),
+            (None, Rights::Issued) => {
+                trace.found(|| "the token service will tell what the caller holds".to_owned());
+                return Ok(self.permissions.named());
+            }
             (None, Rights::Roles { map, carry_all }) => {
                 let held = organisation.and_then(|here| map.permissions(&identity.roles, here));
                 (held.map_or_else(PermissionSet::default, |held| (*held).clone()), carry_all)
             }
         };
+        trace.found(|| format!("the caller holds {held}"));
         if !self.permissions.met_by(&held) {
             return Err(missing(&self.permissions));
         }
@@ -333,6 +362,13 @@ impl Policy {
             )),
             (None, _) => Ok(None),
         }
+    }
+}
+
+fn described(what: &str, organisation: Option<Organisation>) -> String {
+    match organisation {
+        Some(organisation) => format!("{what} {organisation}"),
+        None => format!("{what} no organisation"),
     }
 }
 

@@ -184,6 +184,21 @@ impl Rules {
     }
 }
 
+/// Refuses a body that says beforehand that it is too large, before any of it is read.
+///
+/// # Errors
+/// `body_too_large` beyond `bound` bytes.
+pub fn declared_body(headers: &HeaderMap, bound: u64) -> Result<(), Refusal> {
+    let declared = headers.get(names::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match declared.map(str::parse::<u64>) {
+        Some(Ok(length)) if length <= bound => Ok(()),
+        None => Ok(()),
+        Some(_) => {
+            Err(Refusal::new(Reason::BodyTooLarge, format!("more than {bound} bytes announced")))
+        }
+    }
+}
+
 /// A host as it is compared: lower case, without port and without one trailing dot (R11).
 /// `None` when it is not a host with an optional port.
 #[must_use]

@@ -42,6 +42,7 @@ pub use self::{
 use crate::{
     flight::{Flight, Flights},
     identity::Proof,
+    permission::PermissionSet,
     refusal::{Reason, Refusal},
     time::Timestamp,
 };
@@ -147,6 +148,16 @@ impl Sts {
                 self.wait_for(errand, client.timeout() + WAITING_ON, now).await
             }
         }
+    }
+
+    /// What the token for an ask would carry; `None` when only an outside service can tell, which
+    /// is not asked. For `explain`.
+    ///
+    /// # Errors
+    /// `sts_refused` or `delegation_not_allowed` when no token is had for such an ask at all.
+    pub fn foresee<'a>(&self, ask: &Ask<'a>) -> Result<Option<&'a PermissionSet>, Refusal> {
+        exchangeable(ask)?;
+        Ok(self.issuer().map(|_| ask.permissions))
     }
 
     /// Forgets a token that the upstream would not take, unless it has been replaced since.

@@ -56,10 +56,10 @@ pub(super) fn logout_tokens(
         let (rules, source) = (Arc::clone(&rules), source.clone());
         Box::pin(async move {
             let token = SecretString::from(token);
-            let never = || Refusal::new(Reason::IamUnavailable, "its keys were never reached");
+            let unreached = || Refusal::new(Reason::IamUnavailable, "its keys were never reached");
             let keys = match source.current() {
                 Some(keys) => keys,
-                None => source.keys_for_unknown_kid().await.ok_or_else(never)?,
+                None => source.keys_for_unknown_kid().await.ok_or_else(unreached)?,
             };
             match logout_token::verify(&token, &keys, &rules, now) {
                 Err(Rejection::UnknownKey) => {

@@ -10,7 +10,7 @@ use log::LevelFilter;
 
 use super::{EX_CONFIG, complain};
 use crate::{
-    assembly::{self, Assembly},
+    assembly::{self, Assembly, Defect},
     config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
     listener,
     telemetry::{self, Format, metrics::Metrics, record::Records, sink::Sink},
@@ -58,19 +58,22 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
 }
 
 fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
-    assembly::assemble(&loaded.config).map_err(|defects| {
-        let mut faults = Faults::default();
-        for defect in defects {
-            if let Some(position) = loaded.position(&defect.key_path) {
-                faults.add(Fault {
-                    position: position.clone(),
-                    key_path: defect.key_path,
-                    message: defect.message,
-                });
-            }
+    assembly::assemble(&loaded.config).map_err(|defects| faults(loaded, defects))
+}
+
+/// Defects of the parts, as faults of the files.
+pub(super) fn faults(loaded: &Loaded, defects: Vec<Defect>) -> Faults {
+    let mut faults = Faults::default();
+    for defect in defects {
+        if let Some(position) = loaded.position(&defect.key_path) {
+            faults.add(Fault {
+                position: position.clone(),
+                key_path: defect.key_path,
+                message: defect.message,
+            });
         }
-        faults
-    })
+    }
+    faults
 }
 
 /// One crypto provider for the process: Pingora would install another when it finds none.

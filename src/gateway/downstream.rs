@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use super::RequestCx;
 use crate::{
-    admission::State,
+    admission::{JWKS_PATH, OwnEndpoint, State},
     answer::Answer,
     login::{Event, LoginRequest},
     refusal::{Reason, Refusal},
-    request::TrustedRequest,
-    telemetry::record::Verdict,
+    request::{TrustedRequest, declared_body},
+    telemetry::record::{Facts, Verdict},
     time::Timestamp,
 };
 
@@ -31,15 +31,15 @@ pub(super) async fn own_endpoint(
     cx: &mut RequestCx,
     now: Timestamp,
 ) -> Result<Option<Answer>, Refusal> {
-    if request.path() == JWKS_PATH
-        && let Some(issuer) = state.sts.as_ref().and_then(|sts| sts.issuer())
-    {
-        cx.record.facts.route = Some(JWKS_PATH.into());
-        cx.record.facts.decision = Some(Verdict::Own);
-        return jwks(request, issuer.jwks_document()).map(Some);
-    }
-    let own = state.browsers.as_ref().filter(|browsers| browsers.login.owns(request.path()));
-    let Some(browsers) = own else { return Ok(None) };
+    let browsers = match state.own_endpoint(request.path()) {
+        None => return Ok(None),
+        Some(OwnEndpoint::Keys(issuer)) => {
+            cx.record.facts.route = Some(JWKS_PATH.into());
+            cx.record.facts.decision = Some(Verdict::Own);
+            return jwks(request, issuer.jwks_document()).map(Some);
+        }
+        Some(OwnEndpoint::Session(browsers)) => browsers,
+    };
     cx.record.facts.route = Some(browsers.login.prefix().into());
     cx.record.facts.decision = Some(Verdict::Own);
     let body = small_body(session, OWN_BODY).await?;
@@ -68,25 +68,8 @@ pub(super) async fn start_login(
     session: &Session,
     now: Timestamp,
 ) -> Result<Answer, Refusal> {
-    let browsers = state
-        .browsers
-        .as_ref()
-        .ok_or_else(|| Refusal::new(Reason::CredentialMissing, "no browser login is configured"))?;
-    let fields = session.req_header().headers.get_all(header::COOKIE);
-    let cookies = browsers.sessions.jar().read(fields.iter().map(HeaderValue::as_bytes))?;
+    let (browsers, cookies) = state.login_cookies(&session.req_header().headers)?;
     browsers.login.start(request.target(), &cookies, now).await
-}
-
-/// Refuses a body that says beforehand that it is too large, before any of it is read.
-pub(super) fn declared_body(head: &RequestHeader, bound: u64) -> Result<(), Refusal> {
-    let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    match declared.map(str::parse::<u64>) {
-        Some(Ok(length)) if length <= bound => Ok(()),
-        None => Ok(()),
-        Some(_) => {
-            Err(Refusal::new(Reason::BodyTooLarge, format!("more than {bound} bytes announced")))
-        }
-    }
 }
 
 /// Reads a whole body that the decision looks into; Pingora sends it on from its own copy.
@@ -236,6 +219,18 @@ pub(super) fn fresh_id() -> Box<str> {
     Uuid::new_v4().as_hyphenated().to_string().into()
 }
 
+/// Notes where a request that cannot be viewed says that it is going: for the record alone, and
+/// bounded.
+pub(super) fn as_sent(head: &RequestHeader, facts: &mut Facts) {
+    let bounded = |bytes: &[u8]| -> Box<str> {
+        String::from_utf8_lossy(bytes.get(..LONGEST_AS_SENT).unwrap_or(bytes)).into()
+    };
+    let path = head.raw_path().split(|&byte| byte == b'?').next().unwrap_or_default();
+    facts.path = bounded(path);
+    facts.host =
+        head.headers.get(header::HOST).map_or_else(Box::default, |host| bounded(host.as_bytes()));
+}
+
 /// The method for records, without an allocation for those that are usual.
 pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
     const USUAL: [&str; 7] = ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"];
@@ -246,19 +241,18 @@ pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
 }
 
 const REQUEST_ID: &str = "X-Request-Id";
-const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The largest body that one of our own endpoints reads.
 const OWN_BODY: usize = 8 * 1024;
 /// What is read of a body that nobody wants, so that an HTTP/2 client sees our answer.
 const DRAINED: usize = 64 * 1024;
+/// Bytes of a path or host that could not be viewed.
+const LONGEST_AS_SENT: usize = 512;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The keys that Core reads. Public, and worth caching for less than a rotation takes.
 fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
-        let mut refusal = Refusal::new(Reason::MethodNotAllowed, "the keys are only read");
-        refusal.allow = Some("GET, HEAD".into());
-        return Err(refusal);
+        return Err(OwnEndpoint::only_read());
     }
     let mut answer = Answer::empty(StatusCode::OK)
         .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -273,7 +267,7 @@ fn jwks(request: &TrustedRequest, document: Bytes) -> Result<Answer, Refusal> {
 
 /// Reads a whole small body, within bytes and time.
 async fn small_body(session: &mut Session, bound: usize) -> Result<Bytes, Refusal> {
-    declared_body(session.req_header(), bound as u64)?;
+    declared_body(&session.req_header().headers, bound as u64)?;
     if session.req_header().headers.contains_key(header::EXPECT) {
         // Without it a careful client sends nothing and both wait.
         let _ = session.write_continue_response().await;

@@ -41,7 +41,7 @@ pub(super) enum Binding<'a> {
 
 /// Whom an ID token is about.
 pub(super) struct Subject {
-    pub(super) subject: String,
+    pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) provider_session: Option<Arc<str>>,
     pub(super) session_end: Option<Timestamp>,
@@ -135,7 +135,7 @@ pub(super) fn verify(
     }
     let session = claims.additional_claims();
     Ok(Subject {
-        subject: subject.to_owned(),
+        id: subject.to_owned(),
         name: name(claims),
         provider_session: session.provider_session(),
         session_end: session.session_end(),

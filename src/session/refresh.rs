@@ -100,7 +100,7 @@ fn lead(session: &Session) -> Duration {
     let most = (life / 4).min(LONGEST_LEAD);
     let [first, ..] = session.id;
     let spread = first.wrapping_add(session.revision.to_le_bytes()[0].wrapping_mul(101));
-    let lead = most - most * u32::from(spread) / (4 * 256);
+    let lead = most.saturating_sub(most * u32::from(spread) / (4 * 256));
     Duration::from_secs(lead.as_secs() + u64::from(lead.subsec_nanos() > 0))
 }
 

@@ -55,7 +55,7 @@ impl CookieStore {
         };
         let presented = session.revision;
         match self.newest(session, now) {
-            Some(session) => Loaded::Session(Held { session, presented }),
+            Some(session) => Loaded::Session(Box::new(Held { session, presented })),
             None => Loaded::Ended,
         }
     }

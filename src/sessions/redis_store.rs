@@ -55,8 +55,8 @@ use crate::{
     time::Timestamp,
 };
 
-pub(super) use self::lease::Holder;
 pub use self::connection::Unreachable;
+pub(super) use self::lease::Holder;
 
 /// Sessions in Redis.
 pub struct RedisStore {

@@ -40,7 +40,7 @@ pub(super) enum Loaded {
     /// Nothing.
     NotPresented,
     /// A session. Whether it still counts is not asked here.
-    Session(Held),
+    Session(Box<Held>),
     /// Something that is not ours, or not whole; with what is wrong.
     Failed(&'static str),
     /// A session that was ended before its time.
@@ -92,6 +92,7 @@ pub enum KeepError {
     Unreachable(#[from] Unreachable),
 }
 
+#[expect(clippy::unused_async, reason = "a store outside the process has to be waited for")]
 impl Store {
     pub(super) async fn load(&self, cookies: &Cookies<'_>, now: Timestamp) -> Loaded {
         match self {

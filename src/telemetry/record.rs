@@ -3,17 +3,25 @@
 //! A [`Record`] is filled while the request passes and written once, by [`Record::finish`], or
 //! when it is dropped unwritten (a request that panicked, or whose client vanished). Access and
 //! audit records share `request_id`, `subject`, `organisation`, `route`, `decision`, `reason` and
-//! `status`. No field ever holds a credential; the query is left out, since protocols put codes
-//! into it.
+//! `status`. No field ever holds a credential; of the query, into which protocols put codes, only
+//! the shape is shown ([`query_shape`]).
+//!
+//! The record of a refusal holds what it takes to ask `explain` about the same request: besides
+//! method, host and path, the query's shape, the organisation that the request named, and what
+//! the caller held.
+
+mod query_shape;
 
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
 
 use serde::Serialize;
 
+pub use self::query_shape::query_shape;
 use super::{Format, metrics::Metrics, sink::Sink};
 use crate::{
     identity::{Identity, Proof},
     organisation::Organisation,
+    permission::Permission,
     refusal::{Reason, Refusal},
 };
 
@@ -49,10 +57,12 @@ pub struct Facts {
     pub client: Option<IpAddr>,
     /// The method.
     pub method: Cow<'static, str>,
-    /// The host, once it is known to be ours.
+    /// The host; as sent, where the request was refused before it was known to be ours.
     pub host: Box<str>,
-    /// The path without its query.
+    /// The path without its query; as sent, where the request was refused for it or before.
     pub path: Box<str>,
+    /// The query's shape, where something refuses.
+    pub query: Option<Box<str>>,
     /// The route's pattern.
     pub route: Option<Arc<str>>,
     /// The upstream's name.
@@ -65,6 +75,10 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// Who acts for them.
     pub actor: Option<Arc<str>>,
+    /// The same with everything that is known of them; shown where something refuses.
+    pub identity: Option<Arc<Identity>>,
+    /// The organisation that the request named; shown where something refuses.
+    pub named: Option<Organisation>,
     /// For which organisation.
     pub organisation: Option<Organisation>,
     /// What was decided.
@@ -87,11 +101,18 @@ pub struct Facts {
 
 impl Facts {
     /// Notes who asked.
-    pub fn caller(&mut self, identity: &Identity) {
+    pub fn caller(&mut self, identity: &Arc<Identity>) {
+        self.identity = Some(Arc::clone(identity));
         self.proof = Some(identity.proof);
         self.issuer = Some(Arc::clone(&identity.issuer));
         self.subject = Some(Arc::clone(&identity.subject));
         self.actor.clone_from(&identity.actor);
+    }
+
+    /// Whether something refuses the request, in earnest or on trial.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.reason.is_some() || self.would_refuse.is_some()
     }
 
     /// Notes a refusal that was not enforced; the first one counts.
@@ -179,6 +200,8 @@ impl Record {
 
     fn line(&self, kind: &'static str, seconds: f64) -> Vec<u8> {
         let facts = &self.facts;
+        let refused = facts.is_refused();
+        let caller = facts.identity.as_ref().filter(|_| refused);
         let line = Line {
             time: jiff::Timestamp::now(),
             kind,
@@ -187,9 +210,16 @@ impl Record {
             method: &facts.method,
             host: &facts.host,
             path: &facts.path,
+            query: facts.query.as_deref(),
+            named: facts.named.filter(|_| refused),
+            roles: caller.and_then(|caller| bounded(&caller.roles)),
+            permissions: caller
+                .and_then(|caller| caller.permissions.as_ref())
+                .map(|held| held.iter().map(Permission::as_str).take(MOST).collect()),
+            own_organisation: caller.and_then(|caller| caller.organisation),
             route: facts.route.as_deref(),
             upstream: facts.upstream.as_deref(),
-            proof: facts.proof.map(proof),
+            proof: facts.proof.map(Proof::word),
             issuer: facts.issuer.as_deref(),
             subject: facts.subject.as_deref(),
             actor: facts.actor.as_deref(),
@@ -219,6 +249,16 @@ impl Drop for Record {
     }
 }
 
+/// Roles, or permissions, that a record lists at most.
+const MOST: usize = 64;
+
+/// `None` when there is none; a name of absurd length is cut.
+fn bounded(names: &[Arc<str>]) -> Option<Vec<&str>> {
+    let cut = |name: &'_ Arc<str>| name.char_indices().nth(128).map_or(name.len(), |(at, _)| at);
+    let bounded = names.iter().filter_map(|name| name.get(..cut(name))).take(MOST);
+    (!names.is_empty()).then(|| bounded.collect())
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: jiff::Timestamp,
@@ -228,6 +268,16 @@ struct Line<'a> {
     method: &'a str,
     host: &'a str,
     path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named: Option<Organisation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_organisation: Option<Organisation>,
     route: Option<&'a str>,
     upstream: Option<&'a str>,
     proof: Option<&'static str>,
@@ -271,14 +321,27 @@ impl Line<'_> {
             ("upstream", self.upstream),
             ("credential", self.credential),
             ("subject", self.subject),
+            ("query", self.query),
         ];
         for (name, value) in named {
             if let Some(value) = value {
                 let _ = write!(text, " {name}={}", Plain(value));
             }
         }
-        if let Some(organisation) = self.organisation {
-            let _ = write!(text, " organisation={organisation}");
+        let organisations = [
+            ("organisation", self.organisation),
+            ("named", self.named),
+            ("own_organisation", self.own_organisation),
+        ];
+        for (name, organisation) in organisations {
+            if let Some(organisation) = organisation {
+                let _ = write!(text, " {name}={organisation}");
+            }
+        }
+        for (name, held) in [("roles", &self.roles), ("permissions", &self.permissions)] {
+            if let Some(held) = held {
+                let _ = write!(text, " {name}={}", Plain(&held.join(",")));
+            }
         }
         if let Some(client) = self.client {
             let _ = write!(text, " client={client}");
@@ -306,65 +369,5 @@ impl std::fmt::Display for Plain<'_> {
     }
 }
 
-const fn proof(proof: Proof) -> &'static str {
-    match proof {
-        Proof::Session => "session",
-        Proof::IamToken => "iam_token",
-        Proof::AppToken => "app_token",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::telemetry::sink::tests::Shared;
-
-    fn written(format: Format, fill: impl FnOnce(Record)) -> String {
-        let out = Shared::default();
-        let records = Arc::new(Records {
-            access: Sink::to(out.clone()).unwrap(),
-            audit: Sink::off(),
-            format,
-            metrics: Metrics::new(&[], false).unwrap(),
-        });
-        fill(Record::begin(Arc::clone(&records), Instant::now()));
-        records.access.close();
-        String::from_utf8(out.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[test]
-    fn a_record_is_written_once_whatever_the_way_out() {
-        let finished = written(Format::Json, |mut record| record.finish(200, 5));
-        let dropped = written(Format::Json, drop);
-        for (line, status) in [(finished, 200), (dropped, 0)] {
-            assert_eq!(line.lines().count(), 1);
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(line["status"], status);
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_a_decision_also_at_our_own_endpoints() {
-        for (before, after) in
-            [(None, "refuse"), (Some(Verdict::Own), "refuse"), (Some(Verdict::Forward), "forward")]
-        {
-            let line = written(Format::Json, |mut record| {
-                record.facts.decision = before;
-                record.refused(&Refusal::new(Reason::OriginMismatch, "x"));
-            });
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(line["decision"], after);
-        }
-    }
-
-    #[test]
-    fn a_line_cannot_be_forged() {
-        let text = written(Format::Text, |mut record| {
-            record.facts.path = "/a\nFORGED".into();
-            record.refused(&Refusal::new(Reason::NoRoute, "x"));
-            record.refused(&Refusal::new(Reason::UpstreamFailed, "y"));
-        });
-        assert_eq!(text.lines().count(), 1);
-        assert!(text.contains("reason=no_route"), "{text}");
-    }
-}
+mod tests;

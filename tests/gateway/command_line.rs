@@ -163,6 +163,7 @@ fn completions_and_help_are_there_for_every_command() {
         &["--help"][..],
         &["run", "--help"],
         &["check", "--help"],
+        &["explain", "--help"],
         &["policy", "--help"],
         &["policy", "import", "--help"],
         &["policy", "diff", "--help"],

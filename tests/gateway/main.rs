@@ -6,9 +6,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod agreement;
 mod bearer;
 mod command_line;
 mod exchange;
+mod explain;
 mod login;
 mod logout;
 mod organisations;

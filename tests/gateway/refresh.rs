@@ -184,7 +184,7 @@ async fn r33_a_lost_answer_costs_nothing_while_the_token_is_good_and_then_a_logi
     }
     world.provider.with(|script| script.refresh = Refresh::Rotating);
     // The token that may be used up is not shown again while there is another way.
-    let (status, word) = loop {
+    let (status, why) = loop {
         let answer = world.ask(&mut browser).await;
         if answer.status() != 200 {
             break (answer.status(), reason(&answer.text().await.unwrap()));
@@ -192,7 +192,7 @@ async fn r33_a_lost_answer_costs_nothing_while_the_token_is_good_and_then_a_logi
         assert_eq!(world.provider.reused(), 0);
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!((status.as_u16(), word.as_str()), (401, "session_expired"));
+    assert_eq!((status, why.as_str()), (reqwest::StatusCode::UNAUTHORIZED, "session_expired"));
     assert_eq!(world.provider.reused(), 1);
     assert_eq!(browser.navigate(&world.gateway.url("/desk/x")).await.status(), 302);
     assert_eq!(world.provider.refreshes(), 2, "what is refused is not tried again");

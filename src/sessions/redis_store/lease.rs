@@ -141,7 +141,12 @@ impl RedisStore {
     }
 
     /// Ends a lease that brought nothing; `unused` when the token can be shown again.
-    pub(in crate::sessions) async fn release(&self, fence: &Fence, session: &Session, unused: bool) {
+    pub(in crate::sessions) async fn release(
+        &self,
+        fence: &Fence,
+        session: &Session,
+        unused: bool,
+    ) {
         let (Ok(record), Some(holder)) = (Record::of(&session.id), &fence.holder) else { return };
         let mut command = eval(script::RELEASE, &[&record.key, &record.lease]);
         command.arg(&holder.owner).arg(fence.number).arg(i32::from(unused));

@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Whether to wait until it is ready, or only until it lives.
     pub(crate) ready: bool,
+    /// A whole configuration in place of the rest, with PORT and ADMIN where those belong.
+    pub(crate) whole: Option<String>,
 }
 
 /// A gateway at work; it ends with the test.
@@ -34,6 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     directory: PathBuf,
+    /// What the environment holds.
+    pub(crate) secrets: [(&'static str, String); 3],
     child: Child,
 }
 
@@ -48,6 +52,7 @@ impl Settings {
             extra: String::new(),
             port: None,
             ready: true,
+            whole: None,
         }
     }
 
@@ -63,6 +68,9 @@ impl Settings {
     }
 
     fn yaml(&self, port: u16, admin: u16) -> String {
+        if let Some(whole) = &self.whole {
+            return whole.replace("PORT", &port.to_string()).replace("ADMIN", &admin.to_string());
+        }
         let Self { issuer, core, bff, extra, routes, .. } = self;
         let own = format!(
             "issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }}"
@@ -122,10 +130,11 @@ impl Gateway {
         let file = directory.join("gateway.yaml");
         fs::write(&file, settings.yaml(port, admin)).unwrap();
         let output = fs::File::create(directory.join("output")).unwrap();
+        let secrets = secrets();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["run", "--config"])
             .arg(&file)
-            .envs(secrets())
+            .envs(secrets.clone())
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -136,6 +145,7 @@ impl Gateway {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             admin: SocketAddr::from(([127, 0, 0, 1], admin)),
             directory,
+            secrets,
             child,
         };
         gateway.wait(if settings.ready { "readyz" } else { "healthz" }).await;
@@ -160,6 +170,11 @@ impl Gateway {
     /// Kills it, as `kill -9` does.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Its configuration.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.join("gateway.yaml")
     }
 
     /// A URL of the gateway.
