@@ -33,8 +33,6 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use redis::Cmd;
-use secrecy::ExposeSecret;
-use tokio::{task::JoinHandle, time::Instant};
 
 use self::{
     connection::Connections,
@@ -42,7 +40,7 @@ use self::{
 };
 use super::{
     Limits,
-    store::{Fence, Held, KeepError, Lease, Loaded},
+    store::{Held, KeepError, Loaded},
 };
 use crate::{
     config::RedisUrl,

@@ -92,7 +92,6 @@ pub enum KeepError {
     Unreachable(#[from] Unreachable),
 }
 
-#[expect(clippy::unused_async, reason = "a store outside the process has to be waited for")]
 impl Store {
     pub(super) async fn load(&self, cookies: &Cookies<'_>, now: Timestamp) -> Loaded {
         match self {

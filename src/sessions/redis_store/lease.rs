@@ -167,7 +167,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// A dead holder keeps others waiting so long; a living one renews it.
-const LEASE: Duration = Duration::from_secs(3);
+pub(super) const LEASE: Duration = Duration::from_secs(3);
 const LONGEST_LEASE: Duration = Duration::from_mins(1);
 /// Longer than a provider may take, and a dead holder's lease.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);

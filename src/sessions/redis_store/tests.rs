@@ -4,7 +4,16 @@ use std::sync::atomic::AtomicU32;
 
 use secrecy::ExposeSecret;
 
-use super::{super::Limits, *};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Limits,
+        store::{Fence, Lease},
+    },
+    lease::LEASE,
+    *,
+};
 use crate::session::{
     cookie::{SameSite, Settings},
     key_ring::KeyRing,
