@@ -7,7 +7,7 @@ use portcullis::{
     identity::{Identity, Proof},
     organisation::Organisation,
     permission::Permission,
-    session::{self, Cookies, Jar, Session, cookie, key_ring::KeyRing},
+    session::{self, Jar, Pieces, Session, cookie, key_ring::KeyRing},
     sts::issuer::{Issuer as AppIssuer, IssuerSettings, Mint},
     time::Timestamp,
 };
@@ -280,10 +280,12 @@ fn cookies(issuer: &Issuer) -> Vec<String> {
             name: None,
             id_token: None,
             refresh_token: None,
+            provider_session: None,
+            provider_ends: None,
         };
         let mut session = Session::begin(grant, now, std::time::Duration::from_secs(3600)).unwrap();
         session.organisation = organisation.and_then(Organisation::parse);
-        let lines = jar.save(&session, &Cookies::default(), now).unwrap();
+        let lines = jar.save(&session, Pieces::default(), now).unwrap();
         lines[0].to_str().unwrap().split(';').next().unwrap().to_owned()
     };
     let later = now + std::time::Duration::from_secs(300);
