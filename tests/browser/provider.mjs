@@ -107,6 +107,11 @@ export async function startProvider({
     loadExistingGrant: grantWithoutAsking,
     // The client is the organisation's own, so a refresh token needs no consent prompt.
     issueRefreshToken: () => true,
+    // The default one refuses loopback.
+    fetch: (url, options) => {
+      delete options.dispatcher;
+      return fetch(url, options);
+    },
     // Good for one use; a second one revokes the grant.
     rotateRefreshToken: true,
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },

@@ -9,7 +9,7 @@ import { launchBrowser, logIn } from './browser.mjs';
 import { PREFIX, startSite } from './gateway.mjs';
 
 const CALL = '/api/config/v1';
-const TTL_SECONDS = 5;
+const TTL_SECONDS = 10;
 
 let browser, site, context;
 
