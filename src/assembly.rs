@@ -24,7 +24,7 @@ use crate::{
     admission::{Browsers, State},
     authentication::{Authenticator, TrustedIssuer},
     bearer::verified::Verified,
-    config::{self, Config, Loaded},
+    config::{self, Config, Loaded, RedisUrl},
     http_client,
     jwks::Jwks,
     login::{self, Login},
@@ -32,7 +32,7 @@ use crate::{
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
-    sessions::{CookieStore, Limits, Sessions, Store, VerifyIam},
+    sessions::{CookieStore, Limits, RedisStore, Sessions, Store, VerifyIam},
     sts::issuer::watch::KeyFiles,
     watch::Watch,
 };
@@ -174,7 +174,7 @@ fn browsers(
         })
     });
     let limits = Limits { idle: settings.idle_timeout, absolute: settings.absolute_timeout };
-    let store = Store::Cookie(CookieStore::new(Arc::clone(&jar), limits.idle));
+    let store = session_store(&settings.store, &jar, limits, defects)?;
     let sessions = Sessions::new(jar, store, limits, Arc::clone(provider), Arc::clone(&verify_iam));
     let sessions = Arc::new(sessions);
     let login = login::Settings {
@@ -185,6 +185,25 @@ fn browsers(
     let (at_work, provider) = (Arc::clone(&sessions), Arc::clone(provider));
     let login = Login::new(login, at_work, provider, verify_iam, verify_logout);
     Some(Browsers { sessions, login: defects.take("session", login)? })
+}
+
+fn session_store(
+    store: &config::SessionStore,
+    jar: &Arc<cookie::Jar>,
+    limits: Limits,
+    defects: &mut Defects,
+) -> Option<Store> {
+    let config::SessionStore::Redis(redis) = store else {
+        return Some(Store::Cookie(CookieStore::new(Arc::clone(jar), limits.idle)));
+    };
+    let ca = match &redis.ca {
+        Some(path) => Some(defects.take("session.store.redis.ca", std::fs::read(path))?),
+        None => None,
+    };
+    let url = RedisUrl::parse(redis.url.expose());
+    let url = defects.take("session.store.redis.url", url)?;
+    let store = RedisStore::new(Arc::clone(jar), limits, &url, ca.as_deref());
+    Some(Store::Redis(defects.take("session.store.redis", store)?))
 }
 
 fn public_url(config: &Config, defects: &mut Defects) -> Option<Url> {

@@ -15,7 +15,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{config, sts::issuer};
+use crate::{
+    config::{self, Config, SessionStore},
+    sts::issuer,
+};
 
 /// Identity-aware edge proxy for Procivis One Core.
 #[derive(Debug, Parser)]
@@ -132,9 +135,25 @@ fn check(file: &ConfigFile) -> u8 {
                 let config::Fault { position, key_path, message } = warning;
                 complain(&format!("{position}: warning: {key_path}: {message}"), 0);
             }
-            print(&format!("{}: no faults, {routes} routes\n", file.config.display()))
+            let found = format!("{}: no faults, {routes} routes\n", file.config.display());
+            print(&(found + of_one_process(&loaded.config)))
         }
         Err(faults) => complain(&faults, EX_CONFIG),
+    }
+}
+
+/// What the configuration asks for and gets in part: no fault, where one gateway is all there is.
+fn of_one_process(config: &Config) -> &'static str {
+    let session = config.session.as_ref();
+    let cookie = session.is_some_and(|session| matches!(session.store, SessionStore::Cookie));
+    let client = config.iam.as_ref().and_then(|iam| iam.client.as_ref());
+    let refreshes =
+        client.is_some_and(|client| client.scopes.iter().any(|scope| scope == "offline_access"));
+    if cookie && refreshes {
+        "note: session.store: cookie sees to one refresh at a time, and to logouts, within one \
+         process; several gateways, or a restart without forgetting, take redis\n"
+    } else {
+        ""
     }
 }
 

@@ -29,7 +29,7 @@ pub use self::{
     sections::*,
     types::{
         Audience, ByteSize, HostName, IssuerUrl, OrganisationPlace, OrganisationPlaces, Origin,
-        PathPattern, Place, Secret, ServerAddress,
+        PathPattern, Place, RedisTopology, RedisUrl, RedisUrlError, Secret, ServerAddress,
     },
 };
 use self::{

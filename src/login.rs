@@ -37,7 +37,7 @@ use crate::{
     organisation::Organisation,
     refusal::{Reason, Refusal},
     session::{Cookies, Jar, Session},
-    sessions::{Found, PendingCookies, Sessions, VerifyIam},
+    sessions::{Found, KeepError, PendingCookies, Sessions, VerifyIam},
     time::Timestamp,
 };
 
@@ -274,7 +274,11 @@ impl Login {
         lines.push(cookie);
         // What no longer counts goes now (R13). A session that counts stays until it is
         // replaced: else any site could end it with a link to here.
-        if cookies.has_session() && self.sessions.peek(cookies, now).await.is_err() {
+        // One that cannot be looked up just now stays, too.
+        if cookies.has_session()
+            && let Err(refusal) = self.sessions.peek(cookies, now).await
+            && refusal.reason.status() < 500
+        {
             lines.extend(self.jar().clear());
         }
         Ok(with_cookies(Answer::found(location), lines))
@@ -370,7 +374,12 @@ fn method_not_allowed(allow: &str) -> Refusal {
     Refusal { allow: Some(allow.to_owned()), ..refusal }
 }
 
-/// A session that cannot be kept is one that its tokens make impossible.
-fn unsaved(error: crate::session::cookie::SaveError) -> Refusal {
-    Refusal::new(Reason::CredentialInvalid, error.to_string())
+/// A session that cannot be written is one that its tokens make impossible.
+fn unsaved(error: KeepError) -> Refusal {
+    let reason = match error {
+        KeepError::Save(_) => Reason::CredentialInvalid,
+        KeepError::Ended => Reason::SessionExpired,
+        KeepError::Unreachable(_) => Reason::SessionUnavailable,
+    };
+    Refusal::new(reason, error.to_string())
 }

@@ -97,6 +97,8 @@ reasons! {
     HeadersTooLarge = "headers_too_large", 431, "The request's headers are too large.";
     /// The upstream could not be reached or broke off.
     UpstreamFailed = "upstream_failed", 502, "The upstream failed.";
+    /// The store of sessions gives no answer.
+    SessionUnavailable = "session_unavailable", 503, "Sessions cannot be looked up just now.";
     /// The IAM provider does not answer, so nobody can be authenticated or logged in.
     IamUnavailable = "iam_unavailable", 503, "The identity provider is not available.";
     /// The token service does not answer.

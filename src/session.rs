@@ -11,9 +11,10 @@ pub mod cookie;
 pub mod key_ring;
 pub mod refresh;
 pub mod revocation;
+pub(crate) mod ticket;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -259,7 +260,7 @@ impl Session {
     }
 
     /// The compact form that is sealed.
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let record = Record {
             version: VERSION,
             id: URL_SAFE_NO_PAD.encode(self.id),
@@ -284,7 +285,7 @@ impl Session {
         serde_json::to_vec(&record).unwrap_or_default()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let record: Record<String> = serde_json::from_slice(bytes).ok()?;
         if record.version != VERSION {
             return None;

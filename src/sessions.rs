@@ -7,6 +7,7 @@
 //! the response is written, whoever writes it: a background refresh may land in between.
 
 mod cookie_store;
+mod redis_store;
 mod renewal;
 mod store;
 
@@ -25,14 +26,17 @@ use crate::{
     refusal::{Reason, Refusal},
     session::{
         Cookies, Jar, Pieces, Session, State,
-        cookie::SaveError,
         refresh::{self, Plan},
         revocation::Mark,
     },
     time::Timestamp,
 };
 
-pub use self::{cookie_store::CookieStore, store::Store};
+pub use self::{
+    cookie_store::CookieStore,
+    redis_store::{RedisStore, Unreachable, Unusable},
+    store::{KeepError, Store},
+};
 
 /// Judges an access token as an IAM token, the way bearer tokens are judged.
 pub type VerifyIam =
@@ -153,6 +157,7 @@ impl Sessions {
                 return Found::Failed(Refusal::new(Reason::CredentialInvalid, why));
             }
             Loaded::Ended => return ended("the session was ended"),
+            Loaded::Unreachable => return Found::Failed(unreachable()),
         };
         let mut ticket = Ticket {
             revision: held.presented,
@@ -165,6 +170,8 @@ impl Sessions {
             State::Touch => {
                 ticket.session = ticket.session.seen(now);
                 ticket.touched = true;
+                // Failing that, the next request does it.
+                let _ = self.store.touch(&ticket.session).await;
             }
             State::Active => {}
         }
@@ -179,7 +186,8 @@ impl Sessions {
             }
         }
         let session = ticket.session.clone();
-        if plan != Plan::Keep || ticket.touched || session.revision > ticket.revision {
+        let changes = plan != Plan::Keep || ticket.touched || session.revision > ticket.revision;
+        if changes && self.store.is_in_cookie() {
             pending.session = Some(Box::new(ticket));
         }
         Found::Active(Box::new(session))
@@ -199,6 +207,7 @@ impl Sessions {
             Loaded::Ended => {
                 return Err(Refusal::new(Reason::SessionExpired, "the session was ended"));
             }
+            Loaded::Unreachable => return Err(unreachable()),
         };
         match self.check(&session, now) {
             State::Active | State::Touch => Ok(session),
@@ -215,16 +224,20 @@ impl Sessions {
     /// Keeps the session of a new login; the one that the browser had is over (R13, R14).
     ///
     /// # Errors
-    /// See [`SaveError`].
+    /// See [`KeepError`].
     pub async fn begin(
         &self,
         session: &Session,
         replaces: &Cookies<'_>,
         now: Timestamp,
-    ) -> Result<Vec<HeaderValue>, SaveError> {
-        let lines = self.store.lines(session, replaces.pieces(), now)?;
-        if let Loaded::Session(old) = self.store.load(replaces, now).await {
-            self.revoke(Mark::Session(&old.session.id), Timestamp(u64::MAX), now).await;
+    ) -> Result<Vec<HeaderValue>, KeepError> {
+        let lines = self.store.begin(session, replaces.pieces(), now).await?;
+        match self.store.load(replaces, now).await {
+            Loaded::Session(old) => {
+                self.revoke(Mark::Session(&old.session.id), Timestamp(u64::MAX), now).await?;
+            }
+            Loaded::Unreachable => return Err(Unreachable.into()),
+            Loaded::NotPresented | Loaded::Failed(_) | Loaded::Ended => {}
         }
         Ok(lines)
     }
@@ -232,40 +245,73 @@ impl Sessions {
     /// Keeps a changed state of a session, in place of what `pending` owes for it.
     ///
     /// # Errors
-    /// See [`SaveError`].
+    /// See [`KeepError`].
     pub async fn change(
         &self,
         session: Session,
         browser: &Cookies<'_>,
         pending: &mut PendingCookies,
         now: Timestamp,
-    ) -> Result<(), SaveError> {
-        let lines = self.store.lines(&session, browser.pieces(), now)?;
-        self.store.keep(session, now).await;
+    ) -> Result<(), KeepError> {
+        let lines = self.store.keep(session, browser.pieces(), now).await?;
         pending.session = None;
         pending.add(lines);
         Ok(())
     }
 
     /// Ends the session that a browser holds, also one that no longer counts, and gives it back.
-    pub async fn end(&self, cookies: &Cookies<'_>, now: Timestamp) -> Option<Session> {
-        let Loaded::Session(held) = self.store.load(cookies, now).await else { return None };
-        self.revoke(Mark::Session(&held.session.id), Timestamp(u64::MAX), now).await;
-        Some(held.session)
+    ///
+    /// # Errors
+    /// `session_unavailable`: it goes on.
+    pub async fn end(
+        &self,
+        cookies: &Cookies<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Session>, Refusal> {
+        let held = match self.store.load(cookies, now).await {
+            Loaded::Session(held) => held,
+            Loaded::Unreachable => return Err(unreachable()),
+            Loaded::NotPresented | Loaded::Failed(_) | Loaded::Ended => return Ok(None),
+        };
+        let mark = Mark::Session(&held.session.id);
+        let revoked = self.revoke(mark, Timestamp(u64::MAX), now).await;
+        revoked.map(|()| Some(held.session)).map_err(|Unreachable| unreachable())
     }
 
     /// Ends sessions that began by now: those of one session of the provider, or of a subject.
-    pub async fn end_all(&self, which: Mark<'_>, now: Timestamp) {
-        self.revoke(which, now, now).await;
+    ///
+    /// # Errors
+    /// `session_unavailable`: they go on.
+    pub async fn end_all(&self, which: Mark<'_>, now: Timestamp) -> Result<(), Refusal> {
+        self.revoke(which, now, now).await.map_err(|Unreachable| unreachable())
     }
 
     /// Whether a logout token of this `jti` comes for the first time; it is remembered to `until`.
-    pub async fn first_use(&self, jti: &str, until: Timestamp, now: Timestamp) -> bool {
-        self.store.first_use(jti, until, now).await
+    ///
+    /// # Errors
+    /// `session_unavailable`.
+    pub async fn first_use(
+        &self,
+        jti: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        self.store.first_use(jti, until, now).await.map_err(|Unreachable| unreachable())
     }
 
-    async fn revoke(&self, mark: Mark<'_>, began_by: Timestamp, now: Timestamp) {
-        self.store.revoke(mark, began_by, now + self.limits.absolute, now).await;
+    /// Whether the store outside the process answers; `None` where there is none, or nobody asked.
+    #[must_use]
+    pub fn is_up(&self) -> Option<bool> {
+        self.store.is_up()
+    }
+
+    async fn revoke(
+        &self,
+        mark: Mark<'_>,
+        began_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Unreachable> {
+        self.store.revoke(mark, began_by, now + self.limits.absolute, now).await
     }
 
     /// Waits for new tokens, since the old ones are over.
@@ -309,6 +355,12 @@ impl Sessions {
             Vec::new()
         })
     }
+}
+
+/// Not the caller's fault: neither a 401, which would log scripts out, nor a login, which could
+/// not be kept either.
+fn unreachable() -> Refusal {
+    Refusal::new(Reason::SessionUnavailable, "the session store gives no answer")
 }
 
 /// The browser keeps its cookie: by now it may be that of a new login, which a late answer to an

@@ -3,6 +3,7 @@
 mod hosts;
 mod organisation;
 mod pattern;
+mod redis_url;
 mod secret;
 mod variants;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
 pub use self::{
     hosts::{HostName, Origin, ServerAddress},
     organisation::{OrganisationPlace, OrganisationPlaces, Place},
+    redis_url::{RedisUrl, RedisUrlError, Topology as RedisTopology},
     secret::Secret,
 };
 use super::{

@@ -22,7 +22,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["limits", "requests_per_client"], Given, "rate limits"),
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["iam", "client", "authentication"], Is("private_key_jwt"), "private_key_jwt"),
-    (&["session", "store", "redis"], Given, "sessions in Redis"),
     (&["sts", "exchange", "protocol"], Is("template"), "the template protocol"),
     (&["sts", "exchange", "template"], Given, "the template protocol"),
     (&["sts", "exchange", "client", "authentication"], Is("private_key_jwt"), "private_key_jwt"),

@@ -78,6 +78,7 @@ impl Admin {
             upstreams: &upstreams,
             jwks: &jwks,
             drift: &watched,
+            session_store: state.browsers.as_ref().and_then(|browsers| browsers.sessions.is_up()),
         })
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn step(
 ) -> Result<Outcome, Refusal> {
     demand_same_origin(login, request.headers)?;
     let cookies = login.jar().read(request.cookie_fields()).unwrap_or_default();
-    let session = login.sessions.end(&cookies, now).await;
+    let session = login.sessions.end(&cookies, now).await?;
     let onward = match &session {
         Some(session) => onward(login, session).await,
         None => login.after_logout.clone(),

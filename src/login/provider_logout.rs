@@ -55,7 +55,7 @@ async fn end_sessions(
     now: Timestamp,
 ) -> Result<LogoutToken, Refusal> {
     let token = (login.verify_logout)(token, now).await?;
-    if !login.sessions.first_use(&token.id, token.remember_until, now).await {
+    if !login.sessions.first_use(&token.id, token.remember_until, now).await? {
         return Err(Refusal::new(Reason::CredentialInvalid, "the logout token was used before"));
     }
     let which = match (&token.provider_session, &token.subject) {
@@ -65,7 +65,7 @@ async fn end_sessions(
             return Err(Refusal::new(Reason::CredentialInvalid, "the logout token names nobody"));
         }
     };
-    login.sessions.end_all(which, now).await;
+    login.sessions.end_all(which, now).await?;
     Ok(token)
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn front(
         .ok()
         .filter(|session| session.provider_session.as_deref() == Some(sid.as_str()));
     let Some(session) = belongs else { return Ok(Outcome::answered(answer)) };
-    login.sessions.end(&cookies, now).await;
+    login.sessions.end(&cookies, now).await?;
     let answer = with_cookies(answer, login.jar().clear());
     Ok(Outcome::about(&session, answer, Some(Event::ProviderLogout)))
 }

@@ -18,6 +18,7 @@ use http::HeaderValue;
 use super::{
     Session,
     key_ring::{KeyRing, KeyRingError, Label},
+    ticket::Ticket,
 };
 use crate::{
     refusal::{Reason, Refusal},
@@ -81,6 +82,14 @@ pub enum Opened {
     /// It is one that we sealed. Whether it still counts is for [`Session::check`].
     Session(Box<Session>),
     /// There is one and it is not ours, not whole or not for this cookie; with what is wrong.
+    Failed(&'static str),
+}
+
+/// What a request's cookie came to, where sessions are kept elsewhere.
+pub(crate) enum OpenedTicket {
+    NotPresented,
+    Ticket(Ticket),
+    /// As [`Opened::Failed`].
     Failed(&'static str),
 }
 
@@ -178,15 +187,25 @@ impl Jar {
     /// Opens the session cookie.
     #[must_use]
     pub fn open(&self, cookies: &Cookies<'_>) -> Opened {
-        match cookies.chunks {
-            // A browser that lost its first piece still has to be told to log in again.
-            [None, ..] if cookies.chunks.iter().any(Option::is_some) => {
-                Opened::Failed("the session cookie's first piece is missing")
-            }
-            [None, ..] => Opened::NotPresented,
-            [Some(first), ref rest @ ..] => join(first, rest)
-                .and_then(|sealed| self.unseal(&sealed))
-                .map_or_else(Opened::Failed, |session| Opened::Session(Box::new(session))),
+        match self.unseal(cookies, SESSION) {
+            None => Opened::NotPresented,
+            Some(Err(why)) => Opened::Failed(why),
+            Some(Ok(plain)) => Session::from_bytes(&plain)
+                .map_or(Opened::Failed("the session is of another version"), |session| {
+                    Opened::Session(Box::new(session))
+                }),
+        }
+    }
+
+    /// Opens the cookie of a session that is kept elsewhere.
+    pub(crate) fn open_ticket(&self, cookies: &Cookies<'_>) -> OpenedTicket {
+        match self.unseal(cookies, TICKET) {
+            None => OpenedTicket::NotPresented,
+            Some(Err(why)) => OpenedTicket::Failed(why),
+            Some(Ok(plain)) => Ticket::from_bytes(&plain).map_or(
+                OpenedTicket::Failed("the ticket is of another version"),
+                OpenedTicket::Ticket,
+            ),
         }
     }
 
@@ -201,14 +220,34 @@ impl Jar {
         replaces: Pieces,
         now: Timestamp,
     ) -> Result<Vec<HeaderValue>, SaveError> {
-        let encoded =
-            URL_SAFE_NO_PAD.encode(self.ring.seal(self.session_label(), &session.to_bytes())?);
+        self.write(SESSION, &session.to_bytes(), session.ends, replaces, now)
+    }
+
+    /// The same for a session that is kept elsewhere.
+    pub(crate) fn save_ticket(
+        &self,
+        ticket: &Ticket,
+        replaces: Pieces,
+        now: Timestamp,
+    ) -> Result<Vec<HeaderValue>, SaveError> {
+        self.write(TICKET, &ticket.to_bytes(), ticket.ends, replaces, now)
+    }
+
+    fn write(
+        &self,
+        purpose: &str,
+        plain: &[u8],
+        ends: Timestamp,
+        replaces: Pieces,
+        now: Timestamp,
+    ) -> Result<Vec<HeaderValue>, SaveError> {
+        let encoded = URL_SAFE_NO_PAD.encode(self.ring.seal(self.label(purpose), plain)?);
         let count = encoded.len().div_ceil(CHUNK);
         if count > MAX_CHUNKS {
             let (size, limit) = (encoded.len(), CHUNK * MAX_CHUNKS);
             return Err(SaveError::TooLarge { size, limit });
         }
-        let left = session.ends.since(now);
+        let left = ends.since(now);
         let mut rest = encoded.as_str();
         let mut lines = Vec::with_capacity(count);
         for at in 0..count {
@@ -255,16 +294,27 @@ impl Jar {
         self.same_site == SameSite::Strict
     }
 
-    fn unseal(&self, sealed: &[u8]) -> Result<Session, &'static str> {
-        let plain = self
-            .ring
-            .open(self.session_label(), sealed)
-            .ok_or("no key of ours opens the session cookie")?;
-        Session::from_bytes(&plain).ok_or("the session is of another version")
+    /// `None` when no piece of a session cookie is there.
+    fn unseal(
+        &self,
+        cookies: &Cookies<'_>,
+        purpose: &str,
+    ) -> Option<Result<Vec<u8>, &'static str>> {
+        match cookies.chunks {
+            // A browser that lost its first piece still has to be told to log in again.
+            [None, ..] if cookies.chunks.iter().any(Option::is_some) => {
+                Some(Err("the session cookie's first piece is missing"))
+            }
+            [None, ..] => None,
+            [Some(first), ref rest @ ..] => Some(join(first, rest).and_then(|sealed| {
+                let plain = self.ring.open(self.label(purpose), &sealed);
+                plain.ok_or("no key of ours opens the session cookie")
+            })),
+        }
     }
 
-    fn session_label(&self) -> Label<'_> {
-        Label { purpose: "session", name: &self.session, extra: "" }
+    fn label<'a>(&'a self, purpose: &'a str) -> Label<'a> {
+        Label { purpose, name: &self.session, extra: "" }
     }
 
     fn chunk_name(&self, at: usize) -> String {
@@ -390,6 +440,10 @@ fn is_token(byte: u8) -> bool {
 fn duplicate() -> Refusal {
     Refusal::new(Reason::DuplicateHeader, "one of our cookies was sent twice")
 }
+
+/// Purposes: neither opens as the other.
+const SESSION: &str = "session";
+const TICKET: &str = "session ticket";
 
 /// Bytes of value in one cookie; with name and attributes this stays under the 4,096 that
 /// browsers are asked to keep (RFC 6265, section 6.1).

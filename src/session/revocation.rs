@@ -125,7 +125,7 @@ impl Revocations {
 
 impl Mark<'_> {
     /// Names from outside have any length; this has one.
-    fn key(self) -> Key {
+    pub(crate) fn key(self) -> Key {
         let (kind, name) = match self {
             Self::Session(id) => (1, id.as_slice()),
             Self::ProviderSession(sid) => (2, sid.as_bytes()),

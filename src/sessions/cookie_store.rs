@@ -73,7 +73,7 @@ impl CookieStore {
         match self.newest(session.clone(), now) {
             None => Lease::Ended,
             Some(newest) if newest.revision > session.revision => Lease::Newer(Box::new(newest)),
-            Some(newest) => Lease::Granted(Fence(newest.revision.into())),
+            Some(newest) => Lease::Granted(Fence { number: newest.revision.into(), holder: None }),
         }
     }
 
@@ -85,7 +85,7 @@ impl CookieStore {
     ) -> Option<Session> {
         // The organisation may have been changed since the lease.
         let newest = self.latest.get(&session.id);
-        let meanwhile = newest.filter(|newest| u64::from(newest.revision) > fence.0);
+        let meanwhile = newest.filter(|newest| u64::from(newest.revision) > fence.number);
         let session = match meanwhile {
             Some(newest) => Session {
                 organisation: newest.organisation,

@@ -98,26 +98,61 @@ impl Renewer {
     }
 
     async fn fly(&self, flight: Flight<SessionId, Landed>, session: Session, now: Timestamp) {
+        let started = Instant::now();
         let landed = match self.store.lease(&session, now).await {
             // Another one landed between the look into the store and this one's start.
             Lease::Newer(newer) => Landed::Renewed(Arc::from(newer)),
             Lease::Ended => Landed::Ended("the session was ended"),
-            Lease::Granted(fence) => self.renew(fence, session, now).await,
+            Lease::Granted(fence) => self.renew(fence, session, now + started.elapsed()).await,
+            Lease::Spent => self.spent(&session, now + started.elapsed()).await,
+            Lease::Unreachable => {
+                self.pause(&session, now + started.elapsed() + Duration::from_secs(1))
+            }
         };
         flight.land(landed);
+    }
+
+    /// Another process was about to show the refresh token and never said what came of it.
+    async fn spent(&self, session: &Session, now: Timestamp) -> Landed {
+        if now < session.token_expires {
+            return self.pause(session, session.token_expires);
+        }
+        let why = "the tokens are over, and what would renew them may have been used already";
+        log::warn!(session = session.public_id(), subject = &*session.subject; "refresh: {why}");
+        let mark = Mark::Session(&session.id);
+        let _ = self.store.revoke(mark, Timestamp(u64::MAX), session.ends, now).await;
+        Landed::Ended(why)
+    }
+
+    fn pause(&self, session: &Session, retry: Timestamp) -> Landed {
+        let failures = self.failures.get(&session.id).map_or(0, |failure| failure.in_a_row);
+        let failure = Failure { in_a_row: failures.saturating_add(1), retry };
+        self.failures.insert(session.id, failure);
+        Landed::Kept { retry }
     }
 
     async fn renew(&self, fence: Fence, session: Session, now: Timestamp) -> Landed {
         let started = Instant::now();
         let outcome = self.ask(&session, now).await;
+        // Tokens without a refresh token came for one that stays good.
+        let unused = matches!(
+            outcome,
+            Outcome::Unavailable { may_be_used: false }
+                | Outcome::Unacceptable { refresh_token: None, .. }
+        );
         let now = now + started.elapsed();
         let failures = self.failures.get(&session.id).map_or(0, |failure| failure.in_a_row);
         let public_id = session.public_id();
         match refresh::conclude(&session, outcome, failures, now) {
             Next::Renewed(new) => {
                 self.failures.invalidate(&session.id);
-                let Some(kept) = self.store.commit(fence, *new, now).await else {
-                    return Landed::Ended("the session was ended");
+                let kept = match self.store.commit(&fence, *new, now).await {
+                    Ok(Some(kept)) => kept,
+                    Ok(None) => return Landed::Ended("the session was ended"),
+                    Err(error) => {
+                        log::error!(session = public_id; "refresh: new tokens are lost: {error}");
+                        return self.pause(&session, now + Duration::from_secs(1));
+                    }
                 };
                 log::debug!(session = public_id; "refresh: the session has new tokens");
                 Landed::Renewed(Arc::new(kept))
@@ -127,7 +162,9 @@ impl Renewer {
                 self.failures.insert(session.id, failure);
                 if let Some(newer) = newer {
                     // Only the refresh token is new, which the store has to know of.
-                    let _ = self.store.commit(fence, *newer, now).await;
+                    let _ = self.store.commit(&fence, *newer, now).await;
+                } else {
+                    self.store.release(fence, &session, unused).await;
                 }
                 Landed::Kept { retry }
             }
@@ -135,7 +172,7 @@ impl Renewer {
                 log::warn!(session = public_id, subject = &*session.subject; "refresh: {why}");
                 self.failures.invalidate(&session.id);
                 let mark = Mark::Session(&session.id);
-                self.store.revoke(mark, Timestamp(u64::MAX), session.ends, now).await;
+                let _ = self.store.revoke(mark, Timestamp(u64::MAX), session.ends, now).await;
                 Landed::Ended(why)
             }
         }

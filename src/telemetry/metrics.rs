@@ -21,6 +21,7 @@ pub struct Metrics {
     refusals: Vec<IntCounter>,
     trial_refusals: IntCounterVec,
     in_flight: IntGauge,
+    session_store_up: IntGauge,
     exchanges: IntCounterVec,
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
@@ -89,7 +90,12 @@ impl Metrics {
         let refusals =
             counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
         let in_flight = IntGauge::new("portcullis_requests_in_flight", "Requests under way.")?;
+        let session_store_up = IntGauge::new(
+            "portcullis_session_store_up",
+            "Whether the store of sessions answers; -1: there is none, or it was not asked yet.",
+        )?;
         registry.register(Box::new(in_flight.clone()))?;
+        registry.register(Box::new(session_store_up.clone()))?;
         let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         Ok(Self {
@@ -113,6 +119,7 @@ impl Metrics {
                 &["reason"],
             )?,
             in_flight,
+            session_store_up,
             exchanges: counters(
                 "portcullis_app_tokens_total",
                 "App tokens asked for, by outcome.",
@@ -202,6 +209,7 @@ impl Metrics {
         for (upstream, found) in scrape.drift {
             self.drift.set(upstream, found.as_deref());
         }
+        self.session_store_up.set(scrape.session_store.map_or(-1, i64::from));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -253,6 +261,8 @@ pub struct Scrape<'a> {
     pub jwks: &'a [(&'a str, Option<u64>)],
     /// Upstreams that are watched, and what the last comparison found.
     pub drift: &'a [(&'a str, Option<Arc<Findings>>)],
+    /// Whether the store of sessions answers, where it is outside the process and was asked.
+    pub session_store: Option<bool>,
 }
 
 #[cfg(test)]

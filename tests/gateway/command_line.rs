@@ -118,6 +118,34 @@ fn check_is_silent_about_a_good_file_but_for_one_line() {
 }
 
 #[test]
+fn check_says_what_sessions_in_cookies_cannot_promise() {
+    let with = |scopes: &str, session: &str| {
+        File::new(&format!(
+            "\
+public_url: http://localhost:8080
+allow_inline_secrets: true
+listeners: [ {{ address: '127.0.0.1:8080' }} ]
+iam: {{ issuer: 'http://127.0.0.1:8081', audience: a, client: {{ id: desk, scopes: [{scopes}] }} }}
+session: {{ keys: [ {{ env: TEST_SESSION_KEY }} ]{session} }}
+upstreams: {{ bff: {{ servers: ['127.0.0.1:3000'], auth: {{ mode: IAM }} }} }}
+routes: [ {{ path: /desk, accept: [session], upstream: bff }} ]
+"
+        ))
+    };
+    let redis = ", store: { redis: { url: 'redis://:hunter2@127.0.0.1' } }";
+    for (scopes, session, notes) in
+        [("openid, offline_access", "", 1), ("openid", "", 0), ("openid, offline_access", redis, 0)]
+    {
+        let file = with(scopes, session);
+        let output = portcullis(&["check", "-c", file.path()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        assert_eq!(printed.matches("note: session.store: cookie").count(), notes, "{printed}");
+        assert_eq!(printed.lines().count(), 1 + notes, "{printed}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_said_plainly() {
     let output = portcullis(&["check", "--config", "/nowhere/gateway.yaml"]);
     assert_eq!(output.status.code(), Some(78));

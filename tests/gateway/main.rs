@@ -22,6 +22,7 @@ mod policy_cases;
 mod policy_files;
 mod provider_down;
 mod refresh;
+mod replicas;
 mod spellings;
 mod support;
 mod upstream;

@@ -5,6 +5,7 @@ pub(crate) mod gateway;
 pub(crate) mod issuer;
 pub(crate) mod provider;
 pub(crate) mod recorder;
+pub(crate) mod redis;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     issuer::Issuer,
     provider::Provider,
     recorder::Recorder,
+    redis::Redis,
 };
 
 /// The organisation in which everybody acts.

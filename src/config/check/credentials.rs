@@ -6,8 +6,10 @@ use super::{Draft, Notes, network::plain_text, path};
 use crate::{
     config::{
         key_path::KeyPath,
-        sections::{ClientAuthentication, Exchange, Iam, Issuer, SameSite, Session},
-        types::{PathPattern, Secret, is_pointer, is_token},
+        sections::{
+            ClientAuthentication, Exchange, Iam, Issuer, Redis, SameSite, Session, SessionStore,
+        },
+        types::{PathPattern, RedisUrl, Secret, is_pointer, is_token},
     },
     sts::endpoint,
 };
@@ -107,6 +109,9 @@ fn session(session: &Session, draft: &Draft, notes: &mut Notes<'_, '_>) {
         notes.fault(&here.key("idle_timeout"), message);
     }
     session_keys(&session.keys, &here.key("keys"), notes);
+    if let SessionStore::Redis(redis) = &session.store {
+        session_store(redis, &here.key("store").key("redis"), notes);
+    }
     for (route, declared) in draft.routes() {
         let pattern = declared.path.as_str();
         if pattern
@@ -120,6 +125,22 @@ fn session(session: &Session, draft: &Draft, notes: &mut Notes<'_, '_>) {
             );
             notes.fault(&route.key("path"), message);
         }
+    }
+}
+
+fn session_store(redis: &Redis, here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    let at = here.key("url");
+    let url = match RedisUrl::parse(redis.url.expose()) {
+        Ok(url) => url,
+        Err(error) => return notes.fault(&at, error.to_string()),
+    };
+    if !url.tls && !url.is_local() && !redis.plaintext {
+        let message = "goes to another machine without TLS; write rediss, or say so with \
+                       session.store.redis.plaintext: true";
+        notes.fault(&at, message);
+    }
+    if !url.tls && redis.ca.is_some() {
+        notes.fault(&here.key("ca"), "is never used; the url is not one of TLS (rediss)");
     }
 }
 

@@ -324,3 +324,36 @@ fn session_keys_have_to_be_keys() {
     let given = Given::new().with("session-key", &url_safe);
     assert!(parse_from(&sound(""), Path::new("g.yaml"), &given).is_ok());
 }
+
+#[test]
+fn a_redis_url_is_taken_apart_at_load_and_never_quoted() {
+    let with = |store: &str| {
+        sound(&format!(
+            "allow_inline_secrets: true\nsession: {{ keys: [{{ file: session-key }}], store: {{ redis: {store} }} }}\n"
+        ))
+    };
+    for (store, key_path, words) in [
+        ("{ url: 'http://:hunter2@redis' }", "url", "begins with none of redis://"),
+        ("{ url: 'redis://hunter2@localhost' }", "url", "cannot be read"),
+        ("{ url: 'redis+cluster://:hunter2@localhost/1' }", "url", "ends otherwise"),
+        ("{ url: 'redis://:hunter2@redis.internal' }", "url", "write rediss"),
+        ("{ url: 'redis://localhost,redis.internal/desk' }", "url", "several hosts"),
+        ("{ url: 'redis://localhost', ca: ca.pem }", "ca", "is never used"),
+        ("{}", "url", "is missing"),
+    ] {
+        let found = faults(&with(store));
+        let fault = format!("session.store.redis.{key_path}: ");
+        assert!(found.contains(&fault) && found.contains(words), "{store}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+    for store in [
+        "{ url: 'redis://127.0.0.1' }",
+        "{ url: 'redis://:hunter2@redis.internal/1', plaintext: true }",
+        "{ url: 'rediss://desk:hunter2@redis.internal', ca: ca.pem }",
+        "{ url: 'rediss+sentinel://one,two/desk' }",
+        "{ url: 'redis+cluster://[::1]:7001' }",
+    ] {
+        let loaded = parse_given(&with(store)).unwrap();
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+    }
+}

@@ -1,6 +1,6 @@
 //! Browser sessions.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
     read::{choice, section},
@@ -37,8 +37,12 @@ choice! {
 section! {
     /// Redis as the session store.
     pub struct Redis {
-        /// redis://, rediss://, redis+sentinel:// or redis+cluster:// URL.
+        /// redis://, redis+sentinel:// or redis+cluster:// URL; rediss in place of redis for TLS.
         url: Secret,
+        /// CA certificates in PEM, in place of the system's, for TLS.
+        ca: Option<PathBuf> = "null",
+        /// Say so to go without TLS to another machine.
+        plaintext: bool = "false",
     }
 }
 

@@ -196,6 +196,11 @@ impl Gateway {
         }
     }
 
+    /// Kills it, as `kill -9` does.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Its configuration.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.join("gateway.yaml")
