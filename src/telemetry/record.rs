@@ -23,8 +23,6 @@ pub struct Records {
     pub access: Sink,
     /// One record a decision.
     pub audit: Sink,
-    /// How they are written.
-    pub format: Format,
     /// Counters that records feed.
     pub metrics: Metrics,
 }
@@ -164,7 +162,8 @@ impl Record {
         let facts = &self.facts;
         self.records.metrics.request_ended(facts, self.route_index, seconds);
         if self.records.access.is_on() {
-            self.records.access.send(self.line("access", seconds));
+            let line = self.line("access", self.records.access.format(), seconds);
+            self.records.access.send(line);
         }
         // Our own endpoints decide nothing, unless something happened there: a login, a logout.
         let decided = match facts.decision {
@@ -173,11 +172,12 @@ impl Record {
             None => false,
         };
         if decided && self.records.audit.is_on() {
-            self.records.audit.send(self.line("audit", seconds));
+            let line = self.line("audit", self.records.audit.format(), seconds);
+            self.records.audit.send(line);
         }
     }
 
-    fn line(&self, kind: &'static str, seconds: f64) -> Vec<u8> {
+    fn line(&self, kind: &'static str, format: Format, seconds: f64) -> Vec<u8> {
         let facts = &self.facts;
         let line = Line {
             time: jiff::Timestamp::now(),
@@ -204,7 +204,7 @@ impl Record {
             bytes: facts.bytes,
             duration_ms: (seconds * 1e6).round() / 1e3,
         };
-        let mut bytes = match self.records.format {
+        let mut bytes = match format {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
             Format::Text => line.text().into_bytes(),
         };
@@ -322,9 +322,8 @@ mod tests {
     fn written(format: Format, fill: impl FnOnce(Record)) -> String {
         let out = Shared::default();
         let records = Arc::new(Records {
-            access: Sink::to(out.clone()).unwrap(),
+            access: out.sink(format),
             audit: Sink::off(),
-            format,
             metrics: Metrics::new(&[], false).unwrap(),
         });
         fill(Record::begin(Arc::clone(&records), Instant::now()));
