@@ -1,6 +1,7 @@
 //! The command line. What a command prints goes to standard output, what went wrong to standard
 //! error; the exit codes are those of `sysexits.h` where it has one.
 
+mod audit;
 mod explain;
 mod policy;
 mod run;
@@ -73,6 +74,9 @@ enum Command {
     /// Make routes from an OpenAPI document, or compare them with one.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Check audit records.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make a key and print it, ready for a key file.
     #[command(subcommand)]
     Keys(Keys),
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check(&file),
         Command::Explain(command) => explain::explain(&command),
         Command::Policy(command) => policy::policy(&command),
+        Command::Audit(audit::Audit::Verify(files)) => audit::verify(&files),
         Command::Keys(Keys::Generate { kind }) => generate(kind),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {

@@ -7,13 +7,23 @@ use std::{
 };
 
 use log::LevelFilter;
+use secrecy::SecretString;
 
 use super::{EX_CONFIG, complain};
 use crate::{
     assembly::{self, Assembly, Defect},
     config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
     listener,
-    telemetry::{self, Format, metrics::Metrics, record::Records, sink::Sink},
+    telemetry::{
+        self, Format,
+        metrics::Metrics,
+        record::Records,
+        sink::{
+            Sink,
+            chain::{Chain, Link},
+            target::{self, Appended, Stream, Syslog},
+        },
+    },
 };
 
 /// Serves; the exit code says how it ended.
@@ -23,8 +33,7 @@ pub(super) fn run(path: &Path) -> u8 {
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
     let config = &loaded.config;
-    let format = format(config);
-    telemetry::start_diagnostics(level(config.logs.level), format);
+    telemetry::start_diagnostics(level(config.logs.level), format(config));
     install_crypto();
     let assembly = match assemble(&loaded) {
         Ok(assembly) => assembly,
@@ -39,7 +48,7 @@ pub(super) fn run(path: &Path) -> u8 {
     for warning in loaded.warnings() {
         log::warn!("{warning}");
     }
-    let records = match records(config, format) {
+    let records = match records(config) {
         Ok(records) => Arc::new(records),
         Err(error) => return complain(&error, 1),
     };
@@ -86,23 +95,48 @@ pub(super) fn install_crypto() {
     }
 }
 
-fn records(config: &Config, format: Format) -> io::Result<Records> {
+fn records(config: &Config) -> io::Result<Records> {
     let labels: Vec<&str> = config.routes.iter().map(|route| route.path.as_str()).collect();
+    let chain = config.logs.audit_chain.as_ref().map(|chain| {
+        Chain::new(
+            chain.key.as_ref().map(|key| SecretString::from(key.expose())).as_ref(),
+            Link::START,
+        )
+    });
     Ok(Records {
-        access: sink(&config.logs.access)?,
-        audit: sink(&config.logs.audit)?,
-        format,
+        access: sink("access", &config.logs.access, target::ACCESS, None, config)?,
+        audit: sink("audit", &config.logs.audit, target::AUDIT, chain, config)?,
         metrics: Metrics::new(&labels, config.metrics.per_route).map_err(io::Error::other)?,
     })
 }
 
-fn sink(target: &LogTarget) -> io::Result<Sink> {
-    match target {
-        LogTarget::Stdout => Sink::to(io::stdout()),
-        LogTarget::Stderr => Sink::to(io::stderr()),
+/// `priority` is the syslog's. Files and the syslog are read by programs, so only a terminal gets
+/// text unasked.
+fn sink(
+    name: &'static str,
+    to: &LogTarget,
+    priority: u8,
+    chain: Option<Chain>,
+    config: &Config,
+) -> io::Result<Sink> {
+    let asked = match config.logs.format {
+        Some(LogFormat::Text) => Format::Text,
+        Some(LogFormat::Json) | None => Format::Json,
+    };
+    let failed = |path: &Path, error: &io::Error| {
+        io::Error::new(error.kind(), format!("{name} records: {}: {error}", path.display()))
+    };
+    match to {
+        LogTarget::Stdout => Sink::to(name, format(config), Stream(io::stdout())),
+        LogTarget::Stderr => Sink::to(name, format(config), Stream(io::stderr())),
         LogTarget::Off => Ok(Sink::off()),
         LogTarget::File(path) => {
-            Sink::to(std::fs::OpenOptions::new().create(true).append(true).open(path)?)
+            let file = Appended::open(path, chain).map_err(|error| failed(path, &error))?;
+            Sink::to(name, asked, file)
+        }
+        LogTarget::Syslog(path) => {
+            let syslog = Syslog::open(path, priority).map_err(|error| failed(path, &error))?;
+            Sink::to(name, asked, syslog)
         }
     }
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod network;
 mod overlap;
 mod permissions;
+mod records;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +19,8 @@ use super::{
     key_path::KeyPath,
     read::{Read, Reader},
     sections::{
-        Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, OrganisationKey, Route, Session,
-        SystemRole, TokenCache, Upstream,
+        Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Route,
+        Session, SystemRole, TokenCache, Upstream,
     },
     types::{HostName, Origin},
     yaml::Node,
@@ -35,6 +36,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     access::report(&draft, &mut notes);
     overlap::report(&draft, &mut notes);
     permissions::report(&draft, &mut notes);
+    records::report(&draft, &mut notes);
 }
 
 /// A section: not there, there and faulty, or read.
@@ -90,6 +92,7 @@ struct Draft {
     iam_roles: Part<BTreeMap<String, BTreeMap<OrganisationKey, Vec<String>>>>,
     upstreams: BTreeMap<String, Part<Upstream>>,
     routes: Vec<Part<Route>>,
+    logs: Part<Logs>,
 }
 
 impl Draft {
@@ -128,6 +131,7 @@ impl Draft {
             iam_roles: Part::of(root.key("iam_roles"), cx),
             upstreams: entries(root.key("upstreams"), cx),
             routes: elements(root.key("routes"), cx),
+            logs: Part::of(root.key("logs"), cx),
         }
     }
 

@@ -16,7 +16,7 @@ pub use self::{
         Algorithm, ClientAuthentication, Iam, IamClient, Introspection, OauthClient, TechnicalUser,
     },
     network::{Admin, ClientCertificate, Limits, Listener, ListenerTls, Rate},
-    operation::{Level, LogFormat, LogTarget, Logs, Metrics, Server, Tracing},
+    operation::{AuditChain, Level, LogFormat, LogTarget, Logs, Metrics, Server, Tracing},
     organisations::{OrganisationEntry, OrganisationKey, SystemRole},
     perimeter::{AuditDemand, LookupCache, Perimeter},
     route::{Accept, Access, ActAs, Method, Route, RouteLimits, RouteTimeouts},

@@ -240,7 +240,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "routes[0].act_as",
         "routes[1].act_as",
         "routes[0].limits.requests",
-        "logs.access.file",
         "tracing",
         "server.upgrade_socket",
     ] {

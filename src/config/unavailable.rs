@@ -35,8 +35,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["routes", "*", "organisation", "*", "lookup"], Given, "looking up an organisation"),
     (&["routes", "*", "act_as"], Not("caller"), "acting as somebody else"),
     (&["routes", "*", "limits", "requests"], Given, "rate limits"),
-    (&["logs", "access", "file"], Given, "a log file"),
-    (&["logs", "audit", "file"], Given, "a log file"),
     (&["tracing"], Given, "tracing"),
     (&["server", "upgrade_socket"], Given, "binary upgrade"),
 ];

@@ -4,7 +4,7 @@
 //! when it is dropped unwritten (a request that panicked, or whose client vanished). Access and
 //! audit records share `request_id`, `subject`, `organisation`, `route`, `decision`, `reason` and
 //! `status`. No field ever holds a credential; of the query, into which protocols put codes, only
-//! the shape is shown ([`query_shape`]).
+//! the shape is shown ([`query_shape()`]).
 //!
 //! The record of a refusal holds what it takes to ask `explain` about the same request: besides
 //! method, host and path, the query's shape, the organisation that the request named, and what
@@ -32,8 +32,6 @@ pub struct Records {
     pub access: Sink,
     /// One record a decision.
     pub audit: Sink,
-    /// How they are written.
-    pub format: Format,
     /// Counters that records feed.
     pub metrics: Metrics,
 }
@@ -191,7 +189,8 @@ impl Record {
         let facts = &self.facts;
         self.records.metrics.request_ended(facts, self.route_index, seconds);
         if self.records.access.is_on() {
-            self.records.access.send(self.line("access", seconds));
+            let line = self.line("access", self.records.access.format(), seconds);
+            self.records.access.send(line);
         }
         // Our own endpoints decide nothing, unless something happened there: a login, a logout.
         let decided = match facts.decision {
@@ -200,11 +199,12 @@ impl Record {
             None => false,
         };
         if decided && self.records.audit.is_on() {
-            self.records.audit.send(self.line("audit", seconds));
+            let line = self.line("audit", self.records.audit.format(), seconds);
+            self.records.audit.send(line);
         }
     }
 
-    fn line(&self, kind: &'static str, seconds: f64) -> Vec<u8> {
+    fn line(&self, kind: &'static str, format: Format, seconds: f64) -> Vec<u8> {
         let facts = &self.facts;
         let refused = facts.is_refused();
         let caller = facts.identity.as_ref().filter(|_| refused);
@@ -242,7 +242,7 @@ impl Record {
             bytes: facts.bytes,
             duration_ms: (seconds * 1e6).round() / 1e3,
         };
-        let mut bytes = match self.records.format {
+        let mut bytes = match format {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
             Format::Text => line.text().into_bytes(),
         };

@@ -1,26 +1,46 @@
 //! Records leave the request's way at once: a bounded queue, and one thread that writes.
 //!
 //! A full queue drops the record and counts it; a slow disk or terminal never slows a request.
+//! Who must not go on without a record waits for it instead ([`Sink::confirm`]).
+
+pub mod chain;
+pub mod target;
 
 use std::{
-    io::{self, BufWriter, Write},
+    io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+use tokio::sync::oneshot;
+
+use self::target::Target;
+use super::Format;
 
 /// Where lines go.
 pub struct Sink {
     queue: Option<SyncSender<Message>>,
+    format: Format,
     writer: Mutex<Option<JoinHandle<()>>>,
-    dropped: Arc<AtomicU64>,
+    outcome: Arc<Outcome>,
+}
+
+/// What became of the lines.
+struct Outcome {
+    dropped: AtomicU64,
+    /// Whether the last piece was written.
+    writes: AtomicBool,
 }
 
 enum Message {
     Line(Vec<u8>),
+    /// Somebody waits to hear that it is written.
+    Confirmed(Vec<u8>, oneshot::Sender<()>),
     End,
 }
 
@@ -28,21 +48,27 @@ impl Sink {
     /// A sink that writes nothing.
     #[must_use]
     pub fn off() -> Self {
-        Self { queue: None, writer: Mutex::new(None), dropped: Arc::default() }
+        let outcome = Outcome::new();
+        Self { queue: None, format: Format::Json, writer: Mutex::new(None), outcome }
     }
 
-    /// A sink with a thread that writes to `out`.
+    /// A sink with a thread that writes to `target` lines in this format. `name` is what
+    /// diagnostics call it.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn to(out: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn to(
+        name: &'static str,
+        format: Format,
+        target: impl Target + 'static,
+    ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
+        let outcome = Outcome::new();
+        let writer = Writer { name, target, outcome: Arc::clone(&outcome), waiting: Vec::new() };
         let writer = std::thread::Builder::new()
-            .name("records".into())
-            .spawn(move || write_all(&messages, BufWriter::with_capacity(BUFFER, out), &lost))?;
-        Ok(Self { queue: Some(queue), writer: Mutex::new(Some(writer)), dropped })
+            .name(format!("{name} records"))
+            .spawn(move || writer.run(&messages))?;
+        Ok(Self { queue: Some(queue), format, writer: Mutex::new(Some(writer)), outcome })
     }
 
     /// Whether lines go anywhere, so that making them is worth it.
@@ -51,18 +77,47 @@ impl Sink {
         self.queue.is_some()
     }
 
+    /// How its lines are to be written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
     /// Hands over one line, with its line feed.
     pub fn send(&self, line: Vec<u8>) {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.outcome.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands over one line and waits, for two seconds at most, until the target has taken it.
+    ///
+    /// # Errors
+    /// [`Unwritten`] when it was not written, or nobody knows whether it was.
+    pub async fn confirm(&self, line: Vec<u8>) -> Result<(), Unwritten> {
+        let Some(queue) = &self.queue else { return Err(Unwritten) };
+        let (written, hears) = oneshot::channel();
+        if queue.try_send(Message::Confirmed(line, written)).is_err() {
+            self.outcome.dropped.fetch_add(1, Ordering::Relaxed);
+            return Err(Unwritten);
+        }
+        match tokio::time::timeout(CONFIRMED_WITHIN, hears).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Unwritten),
         }
     }
 
     /// Lines that were lost, because the queue was full or the target could not be written.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.outcome.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the target took what it was last given.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.outcome.writes.load(Ordering::Relaxed)
     }
 
     /// Writes what is queued and ends the thread; later lines are lost.
@@ -77,89 +132,94 @@ impl Sink {
     }
 }
 
+/// A line is not known to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record cannot be written")]
+pub struct Unwritten;
+
 /// Lines that may wait: a second of a busy gateway.
 const QUEUE: usize = 16 * 1024;
-const BUFFER: usize = 64 * 1024;
+/// Bytes that are written in one piece, unless one line is longer.
+const PIECE: usize = 64 * 1024;
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Flushes whenever the queue is empty, so a quiet gateway's lines appear at once and a busy
-/// one's are written in large pieces.
-fn write_all(messages: &Receiver<Message>, mut out: impl Write, lost: &AtomicU64) {
-    let count = |result: io::Result<()>| {
-        if result.is_err() {
-            lost.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    loop {
-        let message = match messages.try_recv() {
-            Ok(message) => message,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                count(out.flush());
-                match messages.recv() {
-                    Ok(message) => message,
-                    Err(_) => break,
+impl Outcome {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { dropped: AtomicU64::new(0), writes: AtomicBool::new(true) })
+    }
+}
+
+struct Writer<T> {
+    name: &'static str,
+    target: T,
+    outcome: Arc<Outcome>,
+    /// Those who wait for lines of the piece.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl<T: Target> Writer<T> {
+    /// A quiet gateway's lines are written at once, a busy one's in large pieces: whatever has
+    /// gathered while the piece before was written.
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        while let Ok(first) = messages.recv() {
+            let mut bytes = 0;
+            let mut message = Some(first);
+            let mut is_over = false;
+            while let Some(next) = message.take() {
+                let line = match next {
+                    Message::Line(line) => line,
+                    Message::Confirmed(line, waiting) => {
+                        self.waiting.push(waiting);
+                        line
+                    }
+                    Message::End => {
+                        is_over = true;
+                        break;
+                    }
+                };
+                bytes += line.len();
+                lines.push(line);
+                if bytes < PIECE {
+                    message = messages.try_recv().ok();
                 }
             }
-        };
-        match message {
-            Message::Line(line) => count(out.write_all(&line)),
-            Message::End => break,
+            self.write(&mut lines);
+            if is_over {
+                return;
+            }
         }
     }
-    count(out.flush());
+
+    fn write(&mut self, lines: &mut Vec<Vec<u8>>) {
+        if lines.is_empty() {
+            return;
+        }
+        let result = self.target.write(lines);
+        let wrote_before = self.outcome.writes.swap(result.is_ok(), Ordering::Relaxed);
+        match result {
+            Ok(()) => {
+                if !wrote_before {
+                    log::warn!("{} records are written again", self.name);
+                }
+                for waiting in self.waiting.drain(..) {
+                    // Whoever has left does not mind.
+                    let _ = waiting.send(());
+                }
+            }
+            Err(error) => {
+                // Once, and not for every line: the metric counts those.
+                if wrote_before {
+                    log::error!("{} records cannot be written: {error}", self.name);
+                }
+                let lost = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+                self.outcome.dropped.fetch_add(lost, Ordering::Relaxed);
+                self.waiting.clear();
+            }
+        }
+        lines.clear();
+    }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// A target that tests can look into.
-    #[derive(Clone, Default)]
-    pub(in super::super) struct Shared(pub(in super::super) Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Broken;
-
-    impl Write for Broken {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::Error::other("full"))
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn every_line_is_written_in_order_by_the_time_it_is_closed() {
-        let out = Shared::default();
-        let sink = Sink::to(out.clone()).unwrap();
-        for n in 0..1000 {
-            sink.send(format!("{n}\n").into_bytes());
-        }
-        sink.close();
-        let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        assert!(written.lines().map(|line| line.parse::<usize>().unwrap()).eq(0..1000));
-        assert_eq!(sink.dropped(), 0);
-        sink.send(b"late".to_vec());
-        assert_eq!(sink.dropped(), 1);
-    }
-
-    #[test]
-    fn a_target_that_cannot_be_written_is_counted() {
-        let sink = Sink::to(Broken).unwrap();
-        sink.send(vec![b'a'; BUFFER + 1]);
-        sink.close();
-        assert!(sink.dropped() > 0);
-        assert!(!Sink::off().is_on());
-    }
-}
+pub(super) mod tests;

@@ -7,6 +7,7 @@
 )]
 
 mod agreement;
+mod audit;
 mod bearer;
 mod command_line;
 mod drift;

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::config::read::{choice, section};
+use crate::config::{
+    read::{choice, section},
+    types::Secret,
+};
 
 section! {
     /// Access records, audit records and diagnostics.
@@ -17,6 +20,16 @@ section! {
         access: LogTarget = "stdout",
         /// Where audit records go.
         audit: LogTarget = "stdout",
+        /// Chains the records of an audit file, so that `portcullis audit verify` finds one that is gone or changed.
+        audit_chain: Option<AuditChain> = "null",
+    }
+}
+
+section! {
+    /// A chain of hashes over audit records.
+    pub struct AuditChain {
+        /// Makes the hashes HMACs, which nobody can make anew without it; null: plain SHA-256.
+        key: Option<Secret> = "null",
     }
 }
 
@@ -60,7 +73,7 @@ section! {
     }
 }
 
-/// Where records go: `stdout`, `stderr`, `off` or `{ file: PATH }`.
+/// Where records go: `stdout`, `stderr`, `off`, `{ file: PATH }` or `{ syslog: SOCKET }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// Standard output.
@@ -71,4 +84,6 @@ pub enum LogTarget {
     Off,
     /// Appended to a file.
     File(PathBuf),
+    /// To the local syslog, by its socket.
+    Syslog(PathBuf),
 }

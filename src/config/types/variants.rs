@@ -272,19 +272,33 @@ section! {
     }
 }
 
+section! {
+    /// The local syslog, to which records are sent in the form of RFC 5424.
+    struct LogSyslog {
+        /// Path of its socket, usually `/dev/log`.
+        syslog: std::path::PathBuf,
+    }
+}
+
 impl Read for LogTarget {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         if matches!(node.value, Value::Mapping(_)) {
-            return LogFile::read(node, cx).map(|target| Self::File(target.file));
+            return if node.key("syslog").is_some() {
+                LogSyslog::read(node, cx).map(|target| Self::Syslog(target.syslog))
+            } else {
+                LogFile::read(node, cx).map(|target| Self::File(target.file))
+            };
         }
-        let text = cx.text(node, "stdout, stderr, off or { file: PATH }")?;
+        let text = cx.text(node, "stdout, stderr, off, { file: PATH } or { syslog: SOCKET }")?;
         match text {
             "stdout" => Some(Self::Stdout),
             "stderr" => Some(Self::Stderr),
             "off" => Some(Self::Off),
             other => {
-                let message =
-                    format!("{} is none of stdout, stderr, off, {{ file: PATH }}", quoted(other));
+                let message = format!(
+                    "{} is none of stdout, stderr, off, {{ file: PATH }}, {{ syslog: SOCKET }}",
+                    quoted(other)
+                );
                 cx.fault(&node.position, message);
                 None
             }
@@ -292,6 +306,10 @@ impl Read for LogTarget {
     }
 
     fn schema(schemas: &mut Schemas) -> Json {
-        json!({ "anyOf": [{ "enum": ["stdout", "stderr", "off"] }, LogFile::schema(schemas)] })
+        json!({ "anyOf": [
+            { "enum": ["stdout", "stderr", "off"] },
+            LogFile::schema(schemas),
+            LogSyslog::schema(schemas),
+        ] })
     }
 }

@@ -40,7 +40,7 @@ impl Records {
             token_id: issued.id.as_deref(),
             expires: issued.expires.0,
         };
-        let mut bytes = match self.format {
+        let mut bytes = match self.audit.format() {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
             Format::Text => line.text().into_bytes(),
         };

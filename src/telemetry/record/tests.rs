@@ -4,9 +4,8 @@ use crate::telemetry::sink::tests::Shared;
 fn written(format: Format, fill: impl FnOnce(Record)) -> String {
     let out = Shared::default();
     let records = Arc::new(Records {
-        access: Sink::to(out.clone()).unwrap(),
+        access: out.sink(format),
         audit: Sink::off(),
-        format,
         metrics: Metrics::new(&[], false).unwrap(),
     });
     fill(Record::begin(Arc::clone(&records), Instant::now()));

@@ -84,6 +84,8 @@ impl Settings {
         } else {
             "session: { keys: [ { env: TEST_SESSION_KEY } ] }".to_owned()
         };
+        let logs =
+            if extra.contains("logs:") { "" } else { "logs: { format: json, level: debug }" };
         format!(
             "public_url: http://localhost:{port}
 hosts: [localhost, gateway.test]
@@ -114,7 +116,7 @@ upstreams:
   - {{ path: '/api/credential/v1/{{id}}', methods: [GET], permissions: [CREDENTIAL_LIST], upstream: core }}
   - {{ path: /api/desk/v1/me, accept: [session, iam], upstream: bff }}
   - {{ path: '/desk/{{*rest}}', accept: [session], upstream: bff }}
-{routes}logs: {{ format: json, level: debug }}
+{routes}{logs}
 {session}
 {extra}
 "
