@@ -109,7 +109,7 @@ async fn a_chained_audit_file_survives_a_restart_and_betrays_every_change() {
     changed[1] = changed[1].replace("alice", "mallo");
     let said = verify("changed", &changed);
     assert!(said.contains("changed:2: record 1 was changed"), "{said}");
-    assert!(said.contains("6 records, 1 of them broken"), "{said}");
+    assert!(said.contains(&format!("{} records, 1 of them broken", all.len())), "{said}");
     let mut moved = all.clone();
     moved.swap(1, 2);
     let said = verify("moved", &moved);

@@ -84,7 +84,7 @@ fn errors_are_oauth_errors_that_nobody_keeps() {
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::PRAGMA, "no-cache"),
-        (header::RETRY_AFTER, "1"),
+        (header::RETRY_AFTER, "5"),
     ] {
         assert!(
             answer.headers.iter().any(|(known, text)| *known == name && text == value),
