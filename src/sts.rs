@@ -18,6 +18,7 @@ pub mod parameter;
 #[cfg(test)]
 mod stand_in;
 mod store;
+pub mod template;
 mod token;
 
 use std::{
@@ -104,8 +105,8 @@ impl Sts {
         let generation = settings.generation.to_le_bytes();
         let keys = match &source {
             Source::Exchange(client) => {
-                let [url, id, kind, scope] = client.identity().map(str::as_bytes);
-                KeySpace::new(&[b"exchange", url, id, kind, scope, &generation])
+                let [url, id, kind] = client.identity().map(str::as_bytes);
+                KeySpace::new(&[b"exchange", url, id, kind, &generation])
             }
             Source::Issuer(issuer) => {
                 let (iss, kid) = (issuer.iss().as_bytes(), issuer.kid().as_bytes());
@@ -131,6 +132,8 @@ impl Sts {
     /// `delegation_not_allowed` for a chain of more than one actor.
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
         exchangeable(&ask)?;
+        let scope = self.0.scope(&ask);
+        let ask = Ask { scope: scope.as_ref(), ..ask };
         let key = self.0.key(&ask);
         if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
@@ -213,6 +216,14 @@ impl Sts {
 }
 
 impl Inner {
+    /// The ask's own scope, else the configured one with what the ask needs filled in.
+    fn scope(&self, ask: &Ask<'_>) -> Option<Arc<str>> {
+        match (&self.source, ask.scope) {
+            (Source::Exchange(client), None) => client.scope(ask.permissions),
+            (_, scope) => scope.cloned(),
+        }
+    }
+
     fn key(&self, ask: &Ask<'_>) -> Key {
         let identity = ask.identity;
         let (subject, actor) = match &self.source {

@@ -227,8 +227,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "iam.introspection",
         "iam.client.authentication",
         "session.store.redis",
-        "sts.exchange.protocol",
-        "sts.exchange.template",
         "sts.issuer.endpoint",
         "technical_users",
         "upstreams.other.auth.mode",
@@ -247,7 +245,7 @@ fn what_is_not_available_is_refused_and_not_ignored() {
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 22, "{refused:?}");
+    assert_eq!(refused.len(), 20, "{refused:?}");
 }
 
 #[test]
