@@ -28,6 +28,7 @@ use crate::{
     http_client,
     jwks::Jwks,
     login::{self, Login},
+    oauth_client::{AssertionKey, ClientAuthentication, OauthClient},
     oidc::Provider,
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
@@ -222,6 +223,27 @@ fn http(
         None => None,
     };
     defects.take(key_path, http_client::build(pem.as_deref(), timeout))
+}
+
+/// The gateway's client at some token endpoint.
+fn oauth_client(
+    client: &config::OauthClient,
+    key_path: &str,
+    defects: &mut Defects,
+) -> Option<OauthClient> {
+    use config::ClientAuthentication as How;
+    let authentication = match (client.authentication, &client.secret) {
+        (_, None) | (Some(How::None), _) => ClientAuthentication::None,
+        (Some(How::Basic) | None, Some(secret)) => {
+            ClientAuthentication::Basic(secret.expose().into())
+        }
+        (Some(How::Post), Some(secret)) => ClientAuthentication::Post(secret.expose().into()),
+        (Some(How::PrivateKeyJwt), Some(secret)) => {
+            let key = AssertionKey::new(&secret.expose().into());
+            ClientAuthentication::PrivateKeyJwt(defects.take(&format!("{key_path}.secret"), key)?)
+        }
+    };
+    Some(OauthClient::new(client.id.clone(), authentication))
 }
 
 fn conflict(error: &TableError) -> (String, String) {

@@ -34,6 +34,29 @@ pub enum BodyError {
     Broken(#[from] reqwest::Error),
 }
 
+impl BodyError {
+    /// What happened, without the address, which may hold what does not belong into a log.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Broken(error) => describe(&error.without_url()),
+            too_large @ Self::TooLarge(_) => too_large.to_string(),
+        }
+    }
+}
+
+/// reqwest's own words stop at "error sending request"; what happened is among the causes.
+#[must_use]
+pub fn describe(error: &reqwest::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
 /// Reads a body of at most `bound` bytes.
 ///
 /// # Errors

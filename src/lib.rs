@@ -44,6 +44,7 @@ pub mod identity;
 pub mod jwks;
 pub mod listener;
 pub mod login;
+pub mod oauth_client;
 pub mod oidc;
 pub mod organisation;
 pub mod permission;

@@ -18,6 +18,7 @@ pub mod parameter;
 #[cfg(test)]
 mod stand_in;
 mod store;
+pub mod template;
 mod token;
 
 use std::{
@@ -109,8 +110,8 @@ impl Sts {
         let generation = settings.generation.to_le_bytes();
         let keys = match &source {
             Source::Exchange(client) => {
-                let [url, id, kind, scope] = client.identity().map(str::as_bytes);
-                KeySpace::new(&[b"exchange", url, id, kind, scope, &generation])
+                let [url, id, kind] = client.identity().map(str::as_bytes);
+                KeySpace::new(&[b"exchange", url, id, kind, &generation])
             }
             Source::Issuer(issuer) => {
                 KeySpace::new(&[b"issuer", issuer.iss().as_bytes(), &generation])
@@ -136,6 +137,8 @@ impl Sts {
     /// `delegation_not_allowed` for a chain of more than one actor.
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
         exchangeable(&ask)?;
+        let scope = self.0.scope(&ask);
+        let ask = Ask { scope: scope.as_ref(), ..ask };
         let signer = self.issuer().map(|issuer| issuer.signer());
         let key = self.0.key(&ask, signer.as_ref());
         if let Some(kept) = self.0.store.serving(&key, now).await {
@@ -239,6 +242,14 @@ impl Sts {
 }
 
 impl Inner {
+    /// The ask's own scope, else the configured one with what the ask needs filled in.
+    fn scope(&self, ask: &Ask<'_>) -> Option<Arc<str>> {
+        match (&self.source, ask.scope) {
+            (Source::Exchange(client), None) => client.scope(ask.permissions),
+            (_, scope) => scope.cloned(),
+        }
+    }
+
     /// With a signer, the key of a token that it signs: tokens of a key that signs no more are
     /// not found any more.
     fn key(&self, ask: &Ask<'_>, signer: Option<&Signer>) -> Key {

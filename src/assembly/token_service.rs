@@ -24,12 +24,13 @@ use crate::{
     sts::{
         Source, Sts, StsSettings,
         cache::Lifetimes,
-        exchange::{Client, ClientAuthentication, ExchangeClient, ExchangeSettings},
+        exchange::{ExchangeClient, ExchangeSettings, Protocol},
         issuer::{
             Issuer, IssuerSettings, SigningKey,
             watch::{KeyFiles, Origin},
         },
-        parameter::Parameters,
+        parameter::{Parameters, Resource, Scope},
+        template::Template,
     },
     time::Timestamp,
 };
@@ -224,24 +225,16 @@ fn exchange_client(
     let rules = app_rules(&exchange.issuer, exchange.leeway);
     let trusted = TrustedIssuer { rules, keys: KeySource::Remote(Arc::clone(&keys)) };
     let judge = Arc::new(Authenticator::new(vec![trusted.clone()], Verified::new(1024)));
+    let client = match &exchange.client {
+        Some(client) => Some(super::oauth_client(client, "sts.exchange.client", defects)?),
+        None => None,
+    };
+    let scope = exchange.scope.as_deref().map(Scope::parse).transpose();
     let settings = ExchangeSettings {
         url: exchange.url.clone(),
-        client: exchange.client.as_ref().map(|client| Client {
-            id: client.id.clone(),
-            authentication: match (&client.secret, client.authentication) {
-                (None, _) | (_, Some(config::ClientAuthentication::None)) => {
-                    ClientAuthentication::None
-                }
-                (Some(secret), Some(config::ClientAuthentication::Post)) => {
-                    ClientAuthentication::Post(secret.expose().into())
-                }
-                (Some(secret), _) => ClientAuthentication::Basic(secret.expose().into()),
-            },
-        }),
-        requested_token_type: exchange.requested_token_type.clone(),
-        scope: exchange.scope.clone(),
-        parameters: defects
-            .take("sts.exchange.parameters", Parameters::parse(&exchange.parameters))?,
+        client,
+        protocol: protocol(exchange, defects)?,
+        scope: defects.take("sts.exchange.scope", scope)?,
         timeout: exchange.timeout,
         verifier: Arc::new(move |token, audience, now| {
             let judge = Arc::clone(&judge);
@@ -253,6 +246,27 @@ fn exchange_client(
     };
     let client = defects.take("sts.exchange.parameters", ExchangeClient::new(settings, http))?;
     Some((Source::Exchange(Box::new(client)), trusted, keys))
+}
+
+fn protocol(exchange: &config::Exchange, defects: &mut Defects) -> Option<Protocol> {
+    if let Some(template) = &exchange.template {
+        return match Template::parse(template.written()) {
+            Ok(template) => Some(Protocol::Template(Box::new(template))),
+            Err(faults) => {
+                for fault in faults {
+                    defects.add(format!("sts.exchange.template.{}", fault.key), fault.message);
+                }
+                None
+            }
+        };
+    }
+    let resource = exchange.resource.as_deref().map(Resource::parse).transpose();
+    let parameters = Parameters::parse(&exchange.parameters);
+    Some(Protocol::Rfc8693 {
+        requested_token_type: exchange.requested_token_type.clone(),
+        resource: defects.take("sts.exchange.resource", resource)?,
+        parameters: defects.take("sts.exchange.parameters", parameters)?,
+    })
 }
 
 fn app_rules(issuer: &str, leeway: Duration) -> Rules {

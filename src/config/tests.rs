@@ -230,8 +230,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "limits.requests_per_client",
         "iam.introspection",
         "iam.client.authentication",
-        "sts.exchange.protocol",
-        "sts.exchange.template",
         "technical_users",
         "upstreams.other.auth.mode",
         "upstreams.fixed.auth.mode",
@@ -248,7 +246,7 @@ fn what_is_not_available_is_refused_and_not_ignored() {
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 19, "{refused:?}");
+    assert_eq!(refused.len(), 17, "{refused:?}");
 }
 
 #[test]

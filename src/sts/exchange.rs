@@ -6,24 +6,28 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
+use self::answer::Answer;
 use crate::{
-    http_client::read_body,
+    http_client::{self, read_body},
     identity::Identity,
+    oauth_client::{OauthClient, SigningFailed},
     organisation::Organisation,
+    permission::PermissionSet,
     refusal::Refusal,
     sts::{
         Actor, Issued,
-        parameter::{ParameterFault, Parameters},
+        parameter::{ParameterFault, Parameters, Resource, Scope},
+        template::Template,
     },
     time::Timestamp,
 };
+
+mod answer;
 
 /// Verifies an app token for an audience: signature, issuer, audience and time.
 pub type Verifier = Arc<dyn Fn(SecretString, Arc<str>, Timestamp) -> Verification + Send + Sync>;
@@ -32,40 +36,36 @@ pub type Verifier = Arc<dyn Fn(SecretString, Arc<str>, Timestamp) -> Verificatio
 pub type Verification =
     Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'static>>;
 
-/// How the gateway proves itself to the token service (RFC 6749, section 2.3).
-pub enum ClientAuthentication {
-    /// `client_secret_basic`.
-    Basic(SecretString),
-    /// `client_secret_post`.
-    Post(SecretString),
-    /// A public client: its id alone.
-    None,
-}
-
-/// The gateway's client at the token service.
-pub struct Client {
-    /// `client_id`.
-    pub id: String,
-    /// Its proof.
-    pub authentication: ClientAuthentication,
-}
-
 /// Where and how to exchange.
 pub struct ExchangeSettings {
     /// The token endpoint.
     pub url: Url,
     /// `None` when the service asks for no client.
-    pub client: Option<Client>,
-    /// `requested_token_type`.
-    pub requested_token_type: String,
+    pub client: Option<OauthClient>,
+    /// How to ask, and how to read the answer.
+    pub protocol: Protocol,
     /// `scope`, where an ask brings none of its own.
-    pub scope: Option<String>,
-    /// Further form fields.
-    pub parameters: Parameters,
+    pub scope: Option<Scope>,
     /// For the whole exchange, verification included.
     pub timeout: Duration,
     /// Verifies what was issued.
     pub verifier: Verifier,
+}
+
+/// What the token service speaks.
+#[derive(Debug)]
+pub enum Protocol {
+    /// OAuth 2.0 Token Exchange.
+    Rfc8693 {
+        /// `requested_token_type`.
+        requested_token_type: String,
+        /// `resource`.
+        resource: Option<Resource>,
+        /// Further form fields.
+        parameters: Parameters,
+    },
+    /// Something of its own.
+    Template(Box<Template>),
 }
 
 /// One exchange.
@@ -79,7 +79,7 @@ pub struct ExchangeRequest {
     pub actor: Option<Actor>,
     /// The upstream that the token is for.
     pub audience: Arc<str>,
-    /// In place of the configured scope.
+    /// `scope`; see [`ExchangeClient::scope`].
     pub scope: Option<Arc<str>>,
     /// The organisation that the token has to be for.
     pub organisation: Option<Organisation>,
@@ -107,8 +107,6 @@ pub enum ExchangeError {
 /// Speaks to one token service.
 pub struct ExchangeClient {
     settings: ExchangeSettings,
-    /// `Authorization`, when the client proves itself by Basic.
-    authorization: Option<HeaderValue>,
     http: reqwest::Client,
 }
 
@@ -118,9 +116,10 @@ impl ExchangeClient {
     /// # Errors
     /// When a parameter would replace one of the protocol's own.
     pub fn new(settings: ExchangeSettings, http: reqwest::Client) -> Result<Self, ParameterFault> {
-        settings.parameters.refuse_names(OWN_FIELDS)?;
-        let authorization = settings.client.as_ref().and_then(basic);
-        Ok(Self { settings, authorization, http })
+        if let Protocol::Rfc8693 { parameters, .. } = &settings.protocol {
+            parameters.refuse_names(OWN_FIELDS)?;
+        }
+        Ok(Self { settings, http })
     }
 
     /// The time within which [`Self::exchange`] answers.
@@ -129,16 +128,21 @@ impl ExchangeClient {
         self.settings.timeout
     }
 
+    /// The scope to ask for when a request needs these permissions.
+    #[must_use]
+    pub fn scope(&self, permissions: &PermissionSet) -> Option<Arc<str>> {
+        self.settings.scope.as_ref().and_then(|scope| scope.filled(permissions))
+    }
+
     /// What tells this client's exchanges from another's, for cache keys.
     #[must_use]
-    pub fn identity(&self) -> [&str; 4] {
+    pub fn identity(&self) -> [&str; 3] {
         let settings = &self.settings;
-        [
-            settings.url.as_str(),
-            settings.client.as_ref().map_or("", |client| &client.id),
-            &settings.requested_token_type,
-            settings.scope.as_deref().unwrap_or(""),
-        ]
+        let kind = match &settings.protocol {
+            Protocol::Rfc8693 { requested_token_type, .. } => requested_token_type,
+            Protocol::Template(_) => "",
+        };
+        [settings.url.as_str(), settings.client.as_ref().map_or("", OauthClient::id), kind]
     }
 
     /// Exchanges a token and verifies what comes back.
@@ -152,7 +156,7 @@ impl ExchangeClient {
     ) -> Result<Issued, ExchangeError> {
         let started = Instant::now();
         let whole = async {
-            let answer = self.ask(request).await?;
+            let answer = self.ask(request, now).await?;
             // The token may be younger than `now`: time went by while the service made it.
             self.accept(request, answer, now + started.elapsed()).await
         };
@@ -161,19 +165,36 @@ impl ExchangeClient {
             .unwrap_or_else(|_| Err(unavailable("timed out")))
     }
 
-    async fn ask(&self, request: &ExchangeRequest) -> Result<TokenResponse, ExchangeError> {
-        let mut post = self
-            .http
-            .post(self.settings.url.clone())
+    async fn ask(
+        &self,
+        request: &ExchangeRequest,
+        now: Timestamp,
+    ) -> Result<Answer, ExchangeError> {
+        let Self { settings, http } = self;
+        let (method, content_type, body) = match &settings.protocol {
+            Protocol::Rfc8693 { .. } => {
+                let form =
+                    self.form(request, now).map_err(|error| unavailable(error.to_string()))?;
+                (http::Method::POST, "application/x-www-form-urlencoded", form)
+            }
+            Protocol::Template(template) => {
+                let body = template.body(request, settings.client.as_ref().map(OauthClient::id));
+                (template.method().clone(), template.content_type(), body)
+            }
+        };
+        let mut asking = http
+            .request(method, settings.url.clone())
             .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(self.form(request));
-        if let Some(authorization) = &self.authorization {
-            post = post.header(header::AUTHORIZATION, authorization.clone());
+            .header(header::CONTENT_TYPE, content_type)
+            .body(body);
+        if let Some(proof) = settings.client.as_ref().and_then(OauthClient::authorization) {
+            asking = asking.header(header::AUTHORIZATION, proof.clone());
         }
         // The address may hold what does not belong into a log.
-        let response =
-            post.send().await.map_err(|error| unavailable(describe(&error.without_url())))?;
+        let response = asking
+            .send()
+            .await
+            .map_err(|error| unavailable(http_client::describe(&error.without_url())))?;
         let status = response.status();
         let body = read_body(response, BODY_LIMIT).await;
         match status {
@@ -182,60 +203,62 @@ impl ExchangeClient {
                 Err(unavailable(format!("status {status}")))
             }
             _ if status.is_client_error() => {
-                let code = body.ok().and_then(|body| error_code(&body));
+                let code = body.ok().and_then(|body| answer::error_code(&body));
                 Err(ExchangeError::Refused { status, code })
             }
             _ if !status.is_success() => Err(unavailable(format!("status {status}"))),
             _ => {
-                let body = body.map_err(|error| unavailable(body_fault(error)))?;
-                // The parser's own message could quote the token.
-                serde_json::from_slice(&body)
-                    .map_err(|_| unavailable("the answer is not a token response"))
+                let body = body.map_err(|error| unavailable(error.describe()))?;
+                match &settings.protocol {
+                    Protocol::Rfc8693 { requested_token_type, .. } => {
+                        Answer::read(&body, requested_token_type)
+                    }
+                    Protocol::Template(template) => template
+                        .read(&body)
+                        .map(|(token, lifetime)| Answer { token, lifetime })
+                        .ok_or_else(|| unavailable("the answer has no token at its place")),
+                }
             }
         }
     }
 
-    fn form(&self, request: &ExchangeRequest) -> String {
-        let settings = &self.settings;
+    fn form(&self, request: &ExchangeRequest, now: Timestamp) -> Result<String, SigningFailed> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", GRANT_TYPE)
             .append_pair("subject_token", request.subject_token.expose_secret())
-            .append_pair("subject_token_type", ACCESS_TOKEN)
-            .append_pair("audience", &request.audience)
-            .append_pair("requested_token_type", &settings.requested_token_type);
+            .append_pair("subject_token_type", answer::ACCESS_TOKEN)
+            .append_pair("audience", &request.audience);
         if let Some(actor) = &request.actor {
             form.append_pair("actor_token", actor.token.expose_secret())
-                .append_pair("actor_token_type", ACCESS_TOKEN);
+                .append_pair("actor_token_type", answer::ACCESS_TOKEN);
         }
-        if let Some(scope) = request.scope.as_deref().or(settings.scope.as_deref()) {
+        if let Some(scope) = &request.scope {
             form.append_pair("scope", scope);
         }
-        for (name, value) in settings.parameters.filled(request) {
-            form.append_pair(name, &value);
-        }
-        if let Some(client) = &settings.client {
-            match &client.authentication {
-                ClientAuthentication::Basic(_) => {}
-                ClientAuthentication::Post(secret) => {
-                    form.append_pair("client_id", &client.id)
-                        .append_pair("client_secret", secret.expose_secret());
-                }
-                ClientAuthentication::None => {
-                    form.append_pair("client_id", &client.id);
-                }
+        if let Protocol::Rfc8693 { requested_token_type, resource, parameters } =
+            &self.settings.protocol
+        {
+            form.append_pair("requested_token_type", requested_token_type);
+            if let Some(resource) = resource.as_ref().and_then(|each| each.filled(request)) {
+                form.append_pair("resource", &resource);
+            }
+            for (name, value) in parameters.filled(request) {
+                form.append_pair(name, &value);
             }
         }
-        form.finish()
+        if let Some(client) = &self.settings.client {
+            client.prove(&mut form, &self.settings.url, now)?;
+        }
+        Ok(form.finish())
     }
 
     async fn accept(
         &self,
         request: &ExchangeRequest,
-        answer: TokenResponse,
+        answer: Answer,
         now: Timestamp,
     ) -> Result<Issued, ExchangeError> {
-        answer.check(&self.settings.requested_token_type)?;
-        let token = answer.access_token;
+        let Answer { token, lifetime } = answer;
         let audience = Arc::clone(&request.audience);
         let identity =
             (self.settings.verifier)(token.clone(), audience, now).await.map_err(|refusal| {
@@ -245,7 +268,7 @@ impl ExchangeClient {
                     _ => ExchangeError::Unacceptable(refusal.to_string()),
                 }
             })?;
-        let expires = match answer.expires_in {
+        let expires = match lifetime {
             Some(lifetime) => identity.expires.min(now + Duration::from_secs(lifetime)),
             None => identity.expires,
         };
@@ -289,9 +312,6 @@ impl fmt::Debug for ExchangeClient {
 }
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-
 /// Fields that the client itself writes.
 const OWN_FIELDS: &[&str] = &[
     "grant_type",
@@ -304,82 +324,13 @@ const OWN_FIELDS: &[&str] = &[
     "requested_token_type",
     "client_id",
     "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "resource",
 ];
 
 /// No token response comes near it.
 const BODY_LIMIT: usize = 64 * 1024;
-
-/// Section 2.2.1 of RFC 8693.
-#[derive(Deserialize)]
-struct TokenResponse {
-    #[serde(deserialize_with = "secret")]
-    access_token: SecretString,
-    issued_token_type: Option<String>,
-    token_type: String,
-    expires_in: Option<u64>,
-}
-
-impl TokenResponse {
-    fn check(&self, requested: &str) -> Result<(), ExchangeError> {
-        // `N_A` is RFC 8693's word for a token that is used in some other way than its type says.
-        let usable =
-            ["Bearer", "N_A"].iter().any(|kind| self.token_type.eq_ignore_ascii_case(kind));
-        // Left out by services that know one type only; one that we cannot use is a fault.
-        let kind = self.issued_token_type.as_deref();
-        let expected = kind.is_none_or(|kind| [requested, ACCESS_TOKEN, JWT].contains(&kind));
-        let fault = if !usable {
-            "token_type is neither Bearer nor N_A"
-        } else if !expected {
-            "issued_token_type is not the one asked for"
-        } else {
-            return Ok(());
-        };
-        Err(ExchangeError::Unacceptable(fault.to_owned()))
-    }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-/// RFC 6749, section 2.3.1: id and secret are form-encoded before they are joined.
-fn basic(client: &Client) -> Option<HeaderValue> {
-    let ClientAuthentication::Basic(secret) = &client.authentication else { return None };
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(&client.id), encode(secret.expose_secret()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// `error` of RFC 6749, section 5.2, when it is fit for a log line.
-fn error_code(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ErrorResponse {
-        error: String,
-    }
-    let code = serde_json::from_slice::<ErrorResponse>(body).ok()?.error;
-    let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    (plain && (1..=64).contains(&code.len())).then_some(code)
-}
-
-fn body_fault(error: crate::http_client::BodyError) -> String {
-    match error {
-        crate::http_client::BodyError::Broken(error) => describe(&error.without_url()),
-        too_large @ crate::http_client::BodyError::TooLarge(_) => too_large.to_string(),
-    }
-}
-
-/// reqwest's own words stop at "error sending request"; what happened is among the causes.
-fn describe(error: &reqwest::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
-}
 
 fn unavailable(why: impl Into<String>) -> ExchangeError {
     ExchangeError::Unavailable(why.into())

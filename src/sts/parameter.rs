@@ -1,12 +1,29 @@
-//! Extra form fields of an exchange, with places for what differs between asks.
+//! What the configuration adds to an exchange: extra form fields, the resource and the scope,
+//! with places for what differs between asks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::sts::exchange::ExchangeRequest;
+use url::Url;
+
+use crate::{permission::PermissionSet, sts::exchange::ExchangeRequest};
 
 /// Form fields whose values may name `{organisation}`, `{audience}` and `{subject}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters(BTreeMap<String, Vec<Piece>>);
+
+/// `resource` of RFC 8693, with the same places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource(Vec<Piece>);
+
+/// `scope` of RFC 8693, in which `{permissions}` stands for the names of what the request needs:
+/// a token that is asked for so carries nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// What stands between the places; one longer than there are places.
+    texts: Vec<Box<str>>,
+    /// The scope itself, when it has no place.
+    fixed: Option<Arc<str>>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -25,6 +42,15 @@ pub enum ParameterFault {
     /// The protocol itself has a field of this name.
     #[error("parameter {0:?} is a field of the protocol itself")]
     Reserved(String),
+    /// No absolute URI, or one with a fragment (RFC 8693, section 2.1).
+    #[error(
+        "must be an absolute URI without a fragment, in which only {{organisation}}, \
+         {{audience}} and {{subject}} are filled in"
+    )]
+    Resource,
+    /// Characters that RFC 6749, section 3.3 keeps out, or another place.
+    #[error("must be scope names with a space between them; only {{permissions}} is filled in")]
+    Scope,
 }
 
 impl Parameters {
@@ -57,19 +83,76 @@ impl Parameters {
         &'a self,
         request: &ExchangeRequest,
     ) -> impl Iterator<Item = (&'a str, String)> {
-        self.0.iter().filter_map(|(name, pieces)| {
-            let mut value = String::new();
-            for piece in pieces {
-                match piece {
-                    Piece::Text(text) => value.push_str(text),
-                    Piece::Organisation => value.push_str(&request.organisation?.to_string()),
-                    Piece::Audience => value.push_str(&request.audience),
-                    Piece::Subject => value.push_str(&request.subject),
-                }
-            }
-            Some((name.as_str(), value))
-        })
+        self.0.iter().filter_map(|(name, pieces)| Some((name.as_str(), filled(pieces, request)?)))
     }
+}
+
+impl Resource {
+    /// Reads a URI with places.
+    ///
+    /// # Errors
+    /// [`ParameterFault::Resource`].
+    pub fn parse(text: &str) -> Result<Self, ParameterFault> {
+        let pieces = pieces(text).ok_or(ParameterFault::Resource)?;
+        let mut sample = String::new();
+        for piece in &pieces {
+            sample.push_str(if let Piece::Text(text) = piece { text } else { "x" });
+        }
+        match Url::parse(&sample) {
+            Ok(url) if url.fragment().is_none() => Ok(Self(pieces)),
+            _ => Err(ParameterFault::Resource),
+        }
+    }
+
+    /// The URI of one request; `None` when it names an organisation and the request has none.
+    pub(super) fn filled(&self, request: &ExchangeRequest) -> Option<String> {
+        filled(&self.0, request)
+    }
+}
+
+impl Scope {
+    /// Reads a scope.
+    ///
+    /// # Errors
+    /// [`ParameterFault::Scope`].
+    pub fn parse(text: &str) -> Result<Self, ParameterFault> {
+        let texts: Vec<Box<str>> = text.split("{permissions}").map(Box::from).collect();
+        let allowed =
+            |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') && c != '{' && c != '}';
+        if text.trim().is_empty() || !texts.iter().all(|text| text.chars().all(allowed)) {
+            return Err(ParameterFault::Scope);
+        }
+        let fixed = match &*texts {
+            [text] => Some(Arc::from(text.trim())),
+            _ => None,
+        };
+        Ok(Self { texts, fixed })
+    }
+
+    /// The scope of a request that needs these permissions; `None` when nothing is left of it.
+    #[must_use]
+    pub fn filled(&self, permissions: &PermissionSet) -> Option<Arc<str>> {
+        if let Some(fixed) = &self.fixed {
+            return Some(Arc::clone(fixed));
+        }
+        let names: Vec<&str> = permissions.iter().map(|permission| permission.as_str()).collect();
+        let whole = self.texts.join(&names.join(" "));
+        let whole = whole.split(' ').filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
+        (!whole.is_empty()).then(|| whole.into())
+    }
+}
+
+fn filled(pieces: &[Piece], request: &ExchangeRequest) -> Option<String> {
+    let mut value = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => value.push_str(text),
+            Piece::Organisation => value.push_str(&request.organisation?.to_string()),
+            Piece::Audience => value.push_str(&request.audience),
+            Piece::Subject => value.push_str(&request.subject),
+        }
+    }
+    Some(value)
 }
 
 fn pieces(mut rest: &str) -> Option<Vec<Piece>> {
@@ -141,6 +224,37 @@ mod tests {
         let parameters = parse("x").unwrap();
         assert!(parameters.refuse_names(&["q"]).is_ok());
         assert_eq!(parameters.refuse_names(&["p"]), Err(ParameterFault::Reserved("p".into())));
+    }
+
+    #[test]
+    fn a_resource_is_an_absolute_uri_without_a_fragment() {
+        let id = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
+        let resource = Resource::parse("https://{audience}.example.com/{organisation}").unwrap();
+        let filled = resource.filled(&request(Some(id))).unwrap();
+        assert_eq!(filled, format!("https://one-core.example.com/{id}"));
+        assert_eq!(resource.filled(&request(None)), None);
+        assert!(Resource::parse("urn:one:core").is_ok());
+        for wrong in ["", "core", "/core", "https://a.example.com/#part", "https://{org}/", "{"] {
+            assert_eq!(Resource::parse(wrong), Err(ParameterFault::Resource), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_scope_asks_for_what_the_request_needs() {
+        let needs = |names: &[&str]| -> PermissionSet {
+            names.iter().filter_map(|name| crate::permission::Permission::parse(name)).collect()
+        };
+        let filled =
+            |scope: &str, names: &[&str]| Scope::parse(scope).unwrap().filled(&needs(names));
+        let two = ["KEY_LIST", "DID_LIST"];
+        assert_eq!(filled("api", &two).as_deref(), Some("api"));
+        assert_eq!(filled("{permissions}", &two).as_deref(), Some("DID_LIST KEY_LIST"));
+        assert_eq!(filled("a {permissions} z", &two).as_deref(), Some("a DID_LIST KEY_LIST z"));
+        assert_eq!(filled("a {permissions}", &[]).as_deref(), Some("a"));
+        assert_eq!(filled("{permissions}", &[]), None);
+        for wrong in ["", " ", "{permission}", "a\"b", "a\nb", "ä", "{permissions", "}"] {
+            assert_eq!(Scope::parse(wrong), Err(ParameterFault::Scope), "{wrong:?}");
+        }
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{
-    Form, Json, Router,
+    Json, Router,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
@@ -21,7 +21,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::{
     http_client,
@@ -32,7 +32,7 @@ use crate::{
     sts::{
         Source, Sts, StsSettings,
         cache::Lifetimes,
-        exchange::{ExchangeClient, ExchangeSettings, Verifier},
+        exchange::{ExchangeClient, ExchangeSettings, Protocol, Verifier},
         parameter::Parameters,
     },
     time::Timestamp,
@@ -48,6 +48,8 @@ pub(super) const NOW: Timestamp = Timestamp(1_760_000_000);
 pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) form: HashMap<String, String>,
+    /// The body as it came.
+    pub(super) body: String,
     /// From 1 on.
     pub(super) number: usize,
 }
@@ -109,10 +111,10 @@ impl StandIn {
     {
         let (calls, last) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
         let seen = (Arc::clone(&calls), Arc::clone(&last));
-        let answer = move |State((calls, last)): State<Seen>, headers: HeaderMap, form: Body| {
+        let answer = move |State((calls, last)): State<Seen>, headers: HeaderMap, body: String| {
             let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
-            let form = form.map(|Form(form)| form).unwrap_or_default();
-            let call = Call { headers, form, number };
+            let form = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+            let call = Call { headers, form, body, number };
             *last.lock().unwrap() = Some(call.clone());
             behaviour(call)
         };
@@ -154,9 +156,12 @@ impl StandIn {
         ExchangeSettings {
             url: self.url.clone(),
             client: None,
-            requested_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+            protocol: Protocol::Rfc8693 {
+                requested_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+                resource: None,
+                parameters: Parameters::parse(&fields.into()).unwrap(),
+            },
             scope: None,
-            parameters: Parameters::parse(&fields.into()).unwrap(),
             timeout: Duration::from_secs(20),
             verifier: verifier(),
         }
@@ -169,7 +174,6 @@ impl StandIn {
 }
 
 type Seen = (Arc<AtomicUsize>, Arc<Mutex<Option<Call>>>);
-type Body = Result<Form<HashMap<String, String>>, axum::extract::rejection::FormRejection>;
 
 /// Keeps answers back until it is opened.
 #[derive(Clone)]

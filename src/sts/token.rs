@@ -20,7 +20,8 @@ pub struct Ask<'a> {
     pub organisation: Option<Organisation>,
     /// The upstream's audience.
     pub audience: &'a Arc<str>,
-    /// What a minted token will carry. An outside service decides that itself.
+    /// What a minted token will carry. An outside service decides that itself, and is asked for
+    /// these where the configured scope names them.
     pub permissions: &'a PermissionSet,
     /// In place of the configured scope of an exchange.
     pub scope: Option<&'a Arc<str>>,

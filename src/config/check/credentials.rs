@@ -7,11 +7,16 @@ use crate::{
     config::{
         key_path::KeyPath,
         sections::{
-            ClientAuthentication, Exchange, Iam, Issuer, Redis, SameSite, Session, SessionStore,
+            ClientAuthentication, Exchange, ExchangeProtocol, ExchangeTemplate, Iam, Issuer, Redis,
+            SameSite, Session, SessionStore,
         },
         types::{PathPattern, RedisUrl, Secret, is_pointer, is_token},
     },
-    sts::endpoint,
+    sts::{
+        endpoint,
+        parameter::{Resource, Scope},
+        template::Template,
+    },
 };
 
 /// Fewer different bytes than this in 32 are typed, not drawn: by chance it happens less than
@@ -204,6 +209,48 @@ fn exchange(exchange: &Exchange, here: &KeyPath, notes: &mut Notes<'_, '_>) {
     if let Some(client) = &exchange.client {
         let here = here.key("client");
         oauth_client(client.secret.as_ref(), client.authentication, &here, notes);
+    }
+    if let Some(Err(fault)) = exchange.scope.as_deref().map(Scope::parse) {
+        notes.fault(&here.key("scope"), fault.to_string());
+    }
+    if let Some(Err(fault)) = exchange.resource.as_deref().map(Resource::parse) {
+        notes.fault(&here.key("resource"), fault.to_string());
+    }
+    match (exchange.protocol, &exchange.template) {
+        (ExchangeProtocol::Rfc8693, None) => {}
+        (ExchangeProtocol::Rfc8693, Some(_)) => {
+            notes.fault(&here.key("template"), "is never used; write protocol: template");
+        }
+        (ExchangeProtocol::Template, None) => {
+            notes.fault(&here.key("protocol"), "template needs the key template beside it");
+        }
+        (ExchangeProtocol::Template, Some(written)) => template(exchange, written, here, notes),
+    }
+}
+
+fn template(
+    exchange: &Exchange,
+    written: &ExchangeTemplate,
+    here: &KeyPath,
+    notes: &mut Notes<'_, '_>,
+) {
+    use ClientAuthentication::{Post, PrivateKeyJwt};
+    for fault in Template::parse(written.written()).err().into_iter().flatten() {
+        notes.fault(&here.key("template").key(fault.key), fault.message);
+    }
+    for key in ["parameters", "resource", "requested_token_type"] {
+        if notes.root.at(&here.key(key)).is_some_and(|node| !node.is_null()) {
+            notes.fault(&here.key(key), "is of RFC 8693, and never used with protocol: template");
+        }
+    }
+    let how = exchange.client.as_ref().and_then(|client| client.authentication);
+    if let Some(how @ (Post | PrivateKeyJwt)) = how {
+        let message = format!(
+            "{} writes into a form of RFC 6749, and the body is the template's; use \
+             client_secret_basic or none",
+            how.as_str()
+        );
+        notes.fault(&here.key("client").key("authentication"), message);
     }
 }
 

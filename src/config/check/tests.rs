@@ -135,6 +135,41 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "of this origin",
     ),
     ("sts: {}\n", "sts", "needs exchange or issuer"),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', scope: '{permission}' } }\n",
+        "sts.exchange.scope",
+        "only {permissions}",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', resource: core } }\n",
+        "sts.exchange.resource",
+        "absolute URI",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', protocol: template } }\n",
+        "sts.exchange.protocol",
+        "needs the key template",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', template: { body: '\"{subject_token}\"', token: /t } } }\n",
+        "sts.exchange.template",
+        "protocol: template",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', protocol: template, template: { body: '\"{subject_token} {org}\"', token: /t } } }\n",
+        "sts.exchange.template.body",
+        "{org} is not filled in",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', protocol: template, parameters: { a: b }, template: { body: '\"{subject_token}\"', token: /t } } }\n",
+        "sts.exchange.parameters",
+        "never used with protocol: template",
+    ),
+    (
+        "sts: { exchange: { url: 'https://s/t', issuer: i, jwks: 'https://s/j', protocol: template, client: { id: c, secret: { file: secret }, authentication: client_secret_post }, template: { body: '\"{subject_token}\"', token: /t } } }\n",
+        "sts.exchange.client.authentication",
+        "client_secret_basic or none",
+    ),
     ("sts: null\n", "routes[0].upstream", "there is no sts section"),
     ("sts: { issuer: { iss: one, keys: [] } }\n", "sts.issuer.keys", "names no key"),
     ("sts: { issuer: { iss: one, keys: [{ file: secret }] } }\n", "sts.issuer.keys[0]", "PKCS#8"),

@@ -9,6 +9,7 @@ use crate::config::{
     read::{choice, section},
     types::Secret,
 };
+use crate::sts::template::Written;
 
 section! {
     /// The token service: exactly one of `exchange` and `issuer`.
@@ -35,7 +36,9 @@ section! {
         client: Option<OauthClient> = "null",
         /// RFC 8693 `requested_token_type`.
         requested_token_type: String = "urn:ietf:params:oauth:token-type:access_token",
-        /// RFC 8693 `scope`; `{permissions}` stands for the route's permissions.
+        /// RFC 8693 `resource`, for services that choose the audience by it; `{organisation}`, `{audience}` and `{subject}` are filled in.
+        resource: Option<String> = "null",
+        /// RFC 8693 `scope`; `{permissions}` stands for those of the route's permissions that the caller holds, as far as that is known here.
         scope: Option<String> = "null",
         /// Extra form fields; `{organisation}`, `{audience}` and `{subject}` are filled in.
         parameters: BTreeMap<String, String> = "{}",
@@ -62,16 +65,29 @@ choice! {
 section! {
     /// The request and answer of a token service that does not speak RFC 8693.
     pub struct ExchangeTemplate {
-        /// HTTP method.
+        /// HTTP method, POST or PUT.
         method: String = "POST",
-        /// Content type of the request.
+        /// Content type of the request: JSON or a form.
         content_type: String = "application/json",
-        /// Body with `{subject_token}`, `{organisation}`, `{audience}` and `{scope}` filled in.
+        /// Body with `{subject_token}`, `{actor_token}`, `{organisation}`, `{audience}`, `{scope}` and `{client_id}` filled in, escaped as the content type demands.
         body: String,
         /// JSON pointer to the issued token.
         token: String,
         /// JSON pointer to its lifetime in seconds.
         expires_in: Option<String> = "null",
+    }
+}
+
+impl ExchangeTemplate {
+    /// As whoever makes requests from it reads it.
+    pub(crate) fn written(&self) -> Written<'_> {
+        Written {
+            method: &self.method,
+            content_type: &self.content_type,
+            body: &self.body,
+            token: &self.token,
+            expires_in: self.expires_in.as_deref(),
+        }
     }
 }
 

@@ -6,9 +6,15 @@ use tokio::{
 };
 
 use super::*;
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::{
+    oauth_client::{AssertionKey, ClientAuthentication},
     refusal::Reason,
-    sts::stand_in::{ACME, BETA, Call, ISSUER, NOW, StandIn, client, issue, token},
+    sts::{
+        stand_in::{ACME, BETA, Call, ISSUER, NOW, StandIn, client, issue, token},
+        template::Written,
+    },
 };
 
 fn request() -> ExchangeRequest {
@@ -19,6 +25,14 @@ fn request() -> ExchangeRequest {
         audience: "one-core".into(),
         scope: None,
         organisation: Organisation::parse(ACME),
+    }
+}
+
+fn rfc8693(resource: Option<&str>, parameters: Parameters) -> Protocol {
+    Protocol::Rfc8693 {
+        requested_token_type: answer::ACCESS_TOKEN.to_owned(),
+        resource: resource.map(|resource| Resource::parse(resource).unwrap()),
+        parameters,
     }
 }
 
@@ -97,7 +111,7 @@ async fn the_client_proves_itself_as_configured() {
     let service = StandIn::honest().await;
     let with = |authentication| {
         let mut settings = service.settings();
-        settings.client = Some(Client { id: "port:cullis".to_owned(), authentication });
+        settings.client = Some(OauthClient::new("port:cullis".to_owned(), authentication));
         client(settings)
     };
     let ask = request();
@@ -120,11 +134,61 @@ async fn the_client_proves_itself_as_configured() {
 }
 
 #[tokio::test]
+async fn resource_and_a_signed_assertion_are_sent() {
+    let service = StandIn::honest().await;
+    let mut settings = service.settings();
+    settings.protocol = rfc8693(Some("https://{audience}.example.com"), Parameters::default());
+    let key = AssertionKey::new(&crate::sts::issuer::generate().unwrap()).unwrap();
+    let how = ClientAuthentication::PrivateKeyJwt(key);
+    settings.client = Some(OauthClient::new("portcullis".to_owned(), how));
+    let ask = ExchangeRequest { organisation: None, ..request() };
+    client(settings).exchange(&ask, NOW).await.unwrap();
+    let call = service.last();
+    assert_eq!(call.field("resource"), "https://one-core.example.com");
+    let assertion =
+        jsonwebtoken::dangerous::insecure_decode::<Value>(call.field("client_assertion"));
+    assert_eq!(assertion.unwrap().claims["aud"], service.url.as_str());
+}
+
+#[tokio::test]
+async fn a_service_of_another_protocol_is_asked_and_read_by_template() {
+    let service = StandIn::start(|call: Call| async move {
+        let asked: Value = serde_json::from_str(&call.body).unwrap();
+        assert_eq!(call.headers["content-type"], "application/json");
+        let claims = json!({
+            "iss": ISSUER, "aud": asked["audience"], "sub": "alice", "exp": NOW.0 + 300,
+            "organisationId": asked["organisation"], "permissions": [],
+        });
+        axum::Json(json!({ "accessToken": token(&claims), "expiresIn": 100 })).into_response()
+    })
+    .await;
+    let written = Written {
+        method: "POST",
+        content_type: "application/json",
+        body: r#"{"jwt":"{subject_token}","audience":"{audience}","organisation":"{organisation}"}"#,
+        token: "/accessToken",
+        expires_in: Some("/expiresIn"),
+    };
+    let by_template = || {
+        let mut settings = service.settings();
+        settings.protocol = Protocol::Template(Box::new(Template::parse(written).unwrap()));
+        settings.client =
+            Some(OauthClient::new("desk".to_owned(), ClientAuthentication::Basic("hush".into())));
+        client(settings)
+    };
+    let issued = by_template().exchange(&request(), NOW).await.unwrap();
+    assert!((100..=110).contains(&issued.expires.since(NOW).as_secs()), "{issued:?}");
+    assert!(service.last().headers.contains_key("authorization"));
+    let acting = ExchangeRequest { actor: Some(bridge()), ..request() };
+    lie(&by_template().exchange(&acting, NOW).await.unwrap_err(), "act.sub");
+}
+
+#[tokio::test]
 async fn a_parameter_cannot_replace_the_protocols_own() {
     let service = StandIn::honest().await;
     let mut settings = service.settings();
     let fields = [("audience".to_owned(), "all".to_owned())];
-    settings.parameters = Parameters::parse(&fields.into()).unwrap();
+    settings.protocol = rfc8693(None, Parameters::parse(&fields.into()).unwrap());
     let error = ExchangeClient::new(settings, reqwest_client()).unwrap_err();
     assert_eq!(error, ParameterFault::Reserved("audience".to_owned()));
 }
