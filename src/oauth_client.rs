@@ -103,7 +103,10 @@ impl fmt::Debug for OauthClient {
             ClientAuthentication::PrivateKeyJwt(_) => "private_key_jwt",
             ClientAuthentication::None => "none",
         };
-        f.debug_struct("OauthClient").field("id", &self.id).field("how", &how).finish()
+        f.debug_struct("OauthClient")
+            .field("id", &self.id)
+            .field("how", &how)
+            .finish_non_exhaustive()
     }
 }
 

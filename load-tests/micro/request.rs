@@ -1,9 +1,9 @@
 //! What the pure steps of one request cost, each by itself.
 //!
 //! `cargo bench --bench request`.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
@@ -11,7 +11,6 @@ use jsonwebtoken::Algorithm;
 use portcullis::{
     bearer::{
         Rules,
-        keys::KeySet,
         verified::{self, Verified},
     },
     identity::{Identity, Proof},
@@ -22,7 +21,7 @@ use portcullis::{
     roles::{Mapping, PermissionPattern, Reach, RoleMap, SystemRole, Tenant},
     session::key_ring::{KeyRing, Label},
     sts::issuer::{self, Issuer, IssuerSettings},
-    time::{Duration, Timestamp},
+    time::Timestamp,
 };
 
 const ORGANISATION: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
@@ -130,12 +129,12 @@ fn seal(criterion: &mut Criterion) {
 fn remembered_token(criterion: &mut Criterion) {
     let settings = IssuerSettings {
         iss: "https://iam.example.com".into(),
-        keys: vec![issuer::generate().unwrap()],
+        keys: vec![issuer::generate().unwrap().into()],
         lifetime: Duration::from_secs(300),
         delegated_lifetime: Duration::from_secs(60),
+        core_jwks_lifetime: Duration::from_secs(600),
     };
-    let document = Issuer::new(settings).unwrap().jwks_document();
-    let keys = KeySet::parse(&document, &[Algorithm::EdDSA]).unwrap();
+    let keys = Issuer::new(settings, NOW).unwrap().verifying().load_full();
     let rules = Rules {
         proof: Proof::IamToken,
         issuer: "https://iam.example.com".into(),

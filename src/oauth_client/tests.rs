@@ -43,12 +43,12 @@ fn an_assertion_is_signed_with_the_algorithm_of_the_keys_kind() {
     let ed = Ed25519KeyPair::generate().unwrap();
     let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-    let ed_der = ed.to_pkcs8v1().unwrap();
-    let ec_der = ec.to_pkcs8v1().unwrap();
+    let eddsa_der = ed.to_pkcs8v1().unwrap();
+    let p256_der = ec.to_pkcs8v1().unwrap();
     let rsa_der: Pkcs8V1Der<'_> = rsa.as_der().unwrap();
     let keys: [(_, &[u8], &[u8], &'static dyn VerificationAlgorithm); 3] = [
-        ("EdDSA", ed_der.as_ref(), ed.public_key().as_ref(), &ED25519),
-        ("ES256", ec_der.as_ref(), ec.public_key().as_ref(), &ECDSA_P256_SHA256_FIXED),
+        ("EdDSA", eddsa_der.as_ref(), ed.public_key().as_ref(), &ED25519),
+        ("ES256", p256_der.as_ref(), ec.public_key().as_ref(), &ECDSA_P256_SHA256_FIXED),
         ("RS256", rsa_der.as_ref(), rsa.public_key().as_ref(), &RSA_PKCS1_2048_8192_SHA256),
     ];
     for (algorithm, private, public, verification) in keys {

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use url::Url;
 
-use crate::{permission::PermissionSet, sts::exchange::ExchangeRequest};
+use crate::{
+    permission::{Permission, PermissionSet},
+    sts::exchange::ExchangeRequest,
+};
 
 /// Form fields whose values may name `{organisation}`, `{audience}` and `{subject}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,7 +138,7 @@ impl Scope {
         if let Some(fixed) = &self.fixed {
             return Some(Arc::clone(fixed));
         }
-        let names: Vec<&str> = permissions.iter().map(|permission| permission.as_str()).collect();
+        let names: Vec<&str> = permissions.iter().map(Permission::as_str).collect();
         let whole = self.texts.join(&names.join(" "));
         let whole = whole.split(' ').filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
         (!whole.is_empty()).then(|| whole.into())

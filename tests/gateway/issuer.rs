@@ -342,14 +342,14 @@ async fn a_token_for_one_upstream_is_never_sent_to_another() {
     let (bridge, wrpr) = (Recorder::start("").await, Recorder::start("").await);
     let mut settings = Settings::new(&issuer.url, core.address);
     for (name, upstream) in [("bridge", &bridge), ("wrpr", &wrpr)] {
-        settings.upstreams.push_str(&format!(
+        settings.upstreams.extend([format!(
             "  {name}: {{ servers: ['{}'], auth: {{ mode: STS, audience: one-{name} }} }}\n",
             upstream.address
-        ));
-        settings.routes.push_str(&format!(
+        )]);
+        settings.routes.extend([format!(
             "  - {{ path: /{name}/v1, methods: [GET], accept: [iam, app], \
              permissions: [CREDENTIAL_LIST], upstream: {name} }}\n"
-        ));
+        )]);
     }
     let gateway = Gateway::start(settings).await;
     let upstreams = [

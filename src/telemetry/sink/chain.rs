@@ -4,7 +4,7 @@
 //! it. With a key the hash is an HMAC (RFC 2104), which nobody can make anew without the key;
 //! without one it is plain SHA-256 and finds accidents and clumsy hands, but nobody who
 //! recomputes the rest of the file. Neither sees that records are missing at the very end: for
-//! that, note elsewhere what [`verify`] says of the last one.
+//! that, note elsewhere where the chain stands ([`Reading::last`]).
 
 use std::fmt;
 
