@@ -112,9 +112,10 @@ fn the_schema_file_is_the_schema() {
 #[test]
 fn every_example_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    let files = |folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found = 0;
-    for path in files(folder.clone()).chain(files(folder.join("patterns"))) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // Those of `patterns` are driven from end to end by `tests/gateway/patterns.rs`.
         if path.is_dir() {
             continue;
         }
