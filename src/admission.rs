@@ -94,6 +94,8 @@ pub struct Target {
 pub struct Grant {
     /// Who answers, and how.
     pub target: Target,
+    /// What allows it.
+    pub permit: Permit,
     /// The credential.
     pub credential: Credential,
     /// Names the session to the upstream; opens nothing.
@@ -245,8 +247,8 @@ impl State {
         };
         let demand = target.upstream.demand();
         let credential = credential::obtain(&permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(token) = &credential
-            && let Some(unmet) = permit.unmet(&token.issued.permissions)
+        if let Credential::App(served) = &credential
+            && let Some(unmet) = permit.unmet(&served.token.issued.permissions)
         {
             facts.would_refuse(&unmet);
         }
@@ -254,11 +256,35 @@ impl State {
         facts.credential = Some(credential.word());
         Ok(Admitted::Forward(Box::new(Grant {
             target: target.clone(),
+            permit,
             credential,
             session_id: caller.session_id,
             new_target,
             new_body,
         })))
+    }
+
+    /// Forgets a grant's app token, which the upstream would not take. Says whether another may
+    /// do better: not when it was issued for this very request, nor when the caller brought it.
+    pub async fn disown(&self, grant: &Grant) -> bool {
+        let (Some(sts), Credential::App(served)) = (&self.sts, &grant.credential) else {
+            return false;
+        };
+        if served.cached {
+            sts.evict(&served.token).await;
+        }
+        served.cached
+    }
+
+    /// Gets the credential of a grant again, for the same permit.
+    ///
+    /// # Errors
+    /// Those of [`credential::obtain`].
+    pub async fn renew(&self, grant: &mut Grant, now: Timestamp) -> Result<(), Refusal> {
+        let demand = grant.target.upstream.demand();
+        let sts = self.sts.as_ref();
+        grant.credential = credential::obtain(&grant.permit, demand, sts, now).await?;
+        Ok(())
     }
 
     /// What a user is told about their own rights.

@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     outcomes::Outcomes,
-    token::{Actor, AppToken, Ask, Issued},
+    token::{Actor, AppToken, Ask, Issued, Served},
 };
 use crate::{
     identity::Proof,
@@ -130,7 +130,7 @@ impl Sts {
     /// `sts_refused` when the service says no, `sts_unavailable` when it says nothing within the
     /// exchange's time-out (100 ms more for those who wait for another's exchange), and
     /// `delegation_not_allowed` for a chain of more than one actor.
-    pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
+    pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Served, Refusal> {
         exchangeable(&ask)?;
         let scope = self.0.scope(&ask);
         let ask = Ask { scope: scope.as_ref(), ..ask };
@@ -138,19 +138,20 @@ impl Sts {
         if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
             self.renew_ahead(&kept, &ask, now);
-            return Ok(Arc::clone(&kept.token));
+            return Ok(Served { token: Arc::clone(&kept.token), cached: true });
         }
-        match &self.0.source {
-            Source::Issuer(issuer) => self.0.mint(issuer, key, &ask, now).await,
+        let token = match &self.0.source {
+            Source::Issuer(issuer) => self.0.mint(issuer, key, &ask, now).await?,
             Source::Exchange(client) => {
                 if let Some(refusal) = self.0.store.remembered(&key, now).await {
                     Outcomes::count(&self.0.outcomes.negative);
                     return Err(refusal);
                 }
                 let errand = Errand::new(key, &ask, None);
-                self.wait_for(errand, client.timeout() + WAITING_ON, now).await
+                self.wait_for(errand, client.timeout() + WAITING_ON, now).await?
             }
-        }
+        };
+        Ok(Served { token, cached: false })
     }
 
     /// Forgets a token that the upstream would not take, unless it has been replaced since.

@@ -13,6 +13,7 @@ mod login;
 mod organisations;
 mod policy_files;
 mod provider_down;
+mod revoked;
 mod spellings;
 mod support;
 mod upstream;

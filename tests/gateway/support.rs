@@ -4,6 +4,7 @@
 pub(crate) mod gateway;
 pub(crate) mod issuer;
 pub(crate) mod recorder;
+pub(crate) mod revoking;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
