@@ -98,6 +98,8 @@ pub struct Target {
 pub struct Grant {
     /// Who answers, and how.
     pub target: Target,
+    /// What allows it.
+    pub permit: Permit,
     /// The credential.
     pub credential: Credential,
     /// Names the session to the upstream; opens nothing.
@@ -217,9 +219,9 @@ impl State {
         let demand = allowed.target.upstream.demand();
         let credential =
             credential::obtain(&allowed.permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(token) = &credential {
-            facts.token_id.clone_from(&token.issued.id);
-            if let Some(unmet) = allowed.permit.unmet(&token.issued.permissions) {
+        if let Credential::App(served) = &credential {
+            facts.token_id.clone_from(&served.token.issued.id);
+            if let Some(unmet) = allowed.permit.unmet(&served.token.issued.permissions) {
                 facts.would_refuse(&unmet);
             }
         }
@@ -227,6 +229,7 @@ impl State {
         facts.credential = Some(credential.word());
         Ok(Admitted::Forward(Box::new(Grant {
             target: allowed.target,
+            permit: allowed.permit,
             credential,
             session_id: allowed.session_id,
             new_target: allowed.new_target,
@@ -314,6 +317,37 @@ impl State {
         declared_body(headers, target.body)?;
         let (target, session_id) = (target.clone(), caller.session_id);
         Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
+    }
+
+    /// Forgets a grant's app token, which the upstream would not take. Says whether another may
+    /// do better: not when it was issued for this very request, nor when the caller brought it.
+    pub async fn disown(&self, grant: &Grant) -> bool {
+        let (Some(sts), Credential::App(served)) = (&self.sts, &grant.credential) else {
+            return false;
+        };
+        if served.cached {
+            sts.evict(&served.token).await;
+        }
+        served.cached
+    }
+
+    /// Gets the credential of a grant again, for the same permit, and notes which it is.
+    ///
+    /// # Errors
+    /// Those of [`credential::obtain`].
+    pub async fn renew(
+        &self,
+        grant: &mut Grant,
+        facts: &mut Facts,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let demand = grant.target.upstream.demand();
+        let sts = self.sts.as_ref();
+        grant.credential = credential::obtain(&grant.permit, demand, sts, now).await?;
+        if let Credential::App(served) = &grant.credential {
+            facts.token_id.clone_from(&served.token.issued.id);
+        }
+        Ok(())
     }
 
     /// What a user is told about their own rights.

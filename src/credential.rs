@@ -8,7 +8,7 @@ use crate::{
     identity::Proof,
     policy::Permit,
     refusal::{Reason, Refusal},
-    sts::{AppToken, Ask, Sts},
+    sts::{Ask, Served, Sts},
     time::Timestamp,
 };
 
@@ -36,7 +36,7 @@ pub enum Credential {
     /// The app token that the caller brought.
     Own(SecretString),
     /// An app token of ours.
-    App(Arc<AppToken>),
+    App(Served),
 }
 
 impl Credential {
@@ -57,7 +57,7 @@ impl Credential {
         match self {
             Self::None | Self::Passed => None,
             Self::Iam(token) | Self::Own(token) => Some(token),
-            Self::App(token) => Some(&token.issued.token),
+            Self::App(served) => Some(&served.token.issued.token),
         }
     }
 }
@@ -145,9 +145,9 @@ pub async fn obtain(
     match plan(permit, demand, sts)? {
         Plan::Ready(credential) => Ok(credential),
         Plan::Ask(sts, ask) => {
-            let token = sts.app_token(ask, now).await?;
-            permit.settle(&token.issued.permissions)?;
-            Ok(Credential::App(token))
+            let served = sts.app_token(ask, now).await?;
+            permit.settle(&served.token.issued.permissions)?;
+            Ok(Credential::App(served))
         }
     }
 }

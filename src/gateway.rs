@@ -13,13 +13,14 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::StatusCode;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     upstreams::peer::HttpPeer,
 };
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::{
     admission::{Admitted, Grant, State},
@@ -52,6 +53,21 @@ pub struct RequestCx {
     /// Whether the body was asked for here, so that the upstream need not be asked.
     expect_answered: bool,
     connects: usize,
+    /// Times that a server was chosen.
+    tries: usize,
+    /// A second token was asked for, since the upstream would not take the first.
+    renewal: Renewal,
+}
+
+/// Whether the upstream is asked again with a new app token. Happens once at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// It has not come to that.
+    None,
+    /// The new token is there, and the failed try has not been cleared away yet.
+    Due,
+    /// The last try had the new token.
+    Done,
 }
 
 /// How far a request has come. Only [`Stage::Admitted`] is forwarded.
@@ -165,6 +181,8 @@ impl ProxyHttp for Gateway {
             body_seen: 0,
             expect_answered: false,
             connects: 0,
+            tries: 0,
+            renewal: Renewal::None,
         }
     }
 
@@ -195,6 +213,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, cx: &mut RequestCx) -> Result<Box<HttpPeer>> {
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
+        cx.tries += 1;
         match grant.target.upstream.peer(grant.target.read, grant.target.write) {
             Ok(peer) => Ok(Box::new(peer)),
             Err(refusal) => {
@@ -265,6 +284,62 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
+    /// An upstream that answers 401 to a cached app token of ours may know that it was revoked:
+    /// another one is tried, once, where the request can be sent again.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        cx: &mut RequestCx,
+    ) -> Result<()> {
+        if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
+            return Ok(());
+        }
+        let Stage::Admitted(grant) = &mut cx.stage else { return Err(not_admitted()) };
+        let now = Timestamp::now();
+        if !cx.state.disown(grant).await {
+            return Ok(());
+        }
+        let upstream = &grant.target.upstream;
+        let (id, name) = (&cx.record.facts.request_id, upstream.name());
+        log::info!(request_id:% = id, upstream:% = name; "a cached app token was answered with 401");
+        if cx.tries > upstream.retries() || !session.is_body_empty() {
+            return Ok(());
+        }
+        if let Err(refusal) = cx.state.renew(grant, &mut cx.record.facts, now).await {
+            cx.stage = Stage::Refused(refusal);
+            return Err(Error::explain(ErrorType::HTTPStatus(503), "no new app token"));
+        }
+        cx.renewal = Renewal::Due;
+        let mut again = Error::explain(ErrorType::HTTPStatus(401), "the app token was refused");
+        again.set_retry(true);
+        Err(again)
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        cx: &mut RequestCx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        if cx.renewal == Renewal::Due {
+            // Refused before anything was done about it, so that any method may be repeated.
+            cx.renewal = Renewal::Done;
+            error.set_retry(true);
+        } else if !session.req_header().method.is_idempotent()
+            || session.as_ref().retry_buffer_truncated()
+        {
+            // As Pingora itself does (#979).
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(client_reused);
+        }
+        error
+    }
+
     async fn response_filter(
         &self,
         _: &mut Session,
@@ -300,6 +375,17 @@ impl ProxyHttp for Gateway {
         // A client that no longer listens is no news.
         let _ = downstream::refuse(session, cx, &refusal).await;
         FailToProxy { error_code: refusal.reason.status(), can_reuse_downstream: false }
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        cx: &RequestCx,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        // Told already.
+        cx.renewal != Renewal::None
     }
 
     fn suppress_error_log(&self, _: &Session, _: &RequestCx, _: &Error) -> bool {

@@ -39,7 +39,7 @@ use self::{
 };
 pub use self::{
     outcomes::Outcomes,
-    token::{Actor, AppToken, Ask, Issuance, Issued},
+    token::{Actor, AppToken, Ask, Issuance, Issued, Served},
 };
 use crate::{
     flight::{Flight, Flights},
@@ -135,7 +135,7 @@ impl Sts {
     /// `sts_refused` when the service says no, `sts_unavailable` when it says nothing within the
     /// exchange's time-out (100 ms more for those who wait for another's exchange), and
     /// `delegation_not_allowed` for a chain of more than one actor.
-    pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Arc<AppToken>, Refusal> {
+    pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Served, Refusal> {
         exchangeable(&ask)?;
         let scope = self.0.scope(&ask);
         let ask = Ask { scope: scope.as_ref(), ..ask };
@@ -144,12 +144,12 @@ impl Sts {
         if let Some(kept) = self.0.store.serving(&key, now).await {
             Outcomes::count(&self.0.outcomes.hit);
             self.renew_ahead(&kept, &ask, now);
-            return Ok(Arc::clone(&kept.token));
+            return Ok(Served { token: Arc::clone(&kept.token), cached: true });
         }
-        match (&self.0.source, signer) {
+        let token = match (&self.0.source, signer) {
             (Source::Issuer(issuer), signer) => {
                 let signer = signer.unwrap_or_else(|| issuer.signer());
-                self.0.mint((issuer, &signer), key, &ask, now).await
+                self.0.mint((issuer, &signer), key, &ask, now).await?
             }
             (Source::Exchange(client), _) => {
                 if let Some(refusal) = self.0.store.remembered(&key, now).await {
@@ -157,9 +157,10 @@ impl Sts {
                     return Err(refusal);
                 }
                 let errand = Errand::new(key, &ask, None);
-                self.wait_for(errand, client.timeout() + WAITING_ON, now).await
+                self.wait_for(errand, client.timeout() + WAITING_ON, now).await?
             }
-        }
+        };
+        Ok(Served { token, cached: false })
     }
 
     /// What the token for an ask would carry; `None` when only an outside service can tell, which

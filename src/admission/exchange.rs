@@ -66,8 +66,8 @@ impl State {
         let Some(sts) = &self.sts else {
             return Err(endpoint::malformed("there is no token service"));
         };
-        let token = sts.app_token(ask, now).await;
-        let token = token.map_err(|refusal| Fault::from_refusal(&refusal))?;
+        let served = sts.app_token(ask, now).await;
+        let token = served.map_err(|refusal| Fault::from_refusal(&refusal))?.token;
         facts.token_id.clone_from(&token.issued.id);
         facts.event = Some(EVENT);
         Ok(token)

@@ -48,7 +48,7 @@ impl Wish {
             permissions: &self.permissions,
             scope: self.scope.as_ref(),
         };
-        sts.app_token(ask, now).await
+        sts.app_token(ask, now).await.map(|served| served.token)
     }
 
     async fn id(&self, sts: &Sts, now: Timestamp) -> String {

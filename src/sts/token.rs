@@ -76,3 +76,12 @@ pub struct AppToken {
     /// Where it is kept.
     pub(super) key: Key,
 }
+
+/// An app token as it was handed out.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The token.
+    pub token: Arc<AppToken>,
+    /// Whether it had been issued before it was asked for, so that a new one may be better.
+    pub cached: bool,
+}

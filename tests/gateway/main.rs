@@ -24,6 +24,7 @@ mod policy_files;
 mod provider_down;
 mod refresh;
 mod replicas;
+mod revoked;
 mod spellings;
 mod support;
 mod upstream;

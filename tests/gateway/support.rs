@@ -6,6 +6,7 @@ pub(crate) mod issuer;
 pub(crate) mod provider;
 pub(crate) mod recorder;
 pub(crate) mod redis;
+pub(crate) mod revoking;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
