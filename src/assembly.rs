@@ -126,6 +126,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         hosts: hosts(config).into_iter().collect(),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.clone()),
+        allow_clients: config.perimeter.as_ref().map(|perimeter| perimeter.allow_clients.clone()),
         header_bytes: config.limits.header_bytes.as_usize(),
         headers: config.limits.headers,
         target: config.limits.target.as_usize(),

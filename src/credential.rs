@@ -15,12 +15,26 @@ use crate::{
 /// What an upstream demands of a request.
 #[derive(Clone, Debug)]
 pub enum Demand {
-    /// Nothing; the route is public or the upstream takes no credential.
+    /// Nothing; the upstream takes public routes only (`NONE`).
     Nothing,
+    /// Nothing, and it checks nothing either: whoever reaches it may do everything
+    /// (`UNSAFE_NONE`).
+    Unchecked,
+    /// The one token that everybody shows who may do everything (`UNSAFE_STATIC`).
+    Static(Arc<SecretString>),
     /// The caller's IAM token.
     IamToken,
     /// An app token for this audience.
     AppToken(Arc<str>),
+}
+
+impl Demand {
+    /// Whether the upstream leaves it to this gateway alone to know callers, to ask for their
+    /// permissions and to keep organisations apart.
+    #[must_use]
+    pub const fn is_unsafe(&self) -> bool {
+        matches!(self, Self::Unchecked | Self::Static(_))
+    }
 }
 
 /// What goes into the upstream's `Authorization`.
@@ -37,6 +51,8 @@ pub enum Credential {
     Own(SecretString),
     /// An app token of ours.
     App(Served),
+    /// The upstream's static token.
+    Static(Arc<SecretString>),
 }
 
 impl Credential {
@@ -48,6 +64,7 @@ impl Credential {
             Self::Passed => "passed",
             Self::Iam(_) => "iam",
             Self::Own(_) | Self::App(_) => "app",
+            Self::Static(_) => "static",
         }
     }
 
@@ -58,6 +75,7 @@ impl Credential {
             Self::None | Self::Passed => None,
             Self::Iam(token) | Self::Own(token) => Some(token),
             Self::App(served) => Some(&served.token.issued.token),
+            Self::Static(token) => Some(token),
         }
     }
 }
@@ -71,6 +89,7 @@ impl fmt::Display for Credential {
             Self::Iam(_) => "the caller's IAM token",
             Self::Own(_) => "the caller's own app token",
             Self::App(_) => "an app token of the token service",
+            Self::Static(_) => "the upstream's static token",
         })
     }
 }
@@ -100,9 +119,12 @@ pub fn plan<'p>(
     demand: &'p Demand,
     sts: Option<&'p Sts>,
 ) -> Result<Plan<'p>, Refusal> {
+    // The static token as well is for those only whom this gateway knows: a public route leads to
+    // protocol endpoints, which take tokens of their own and never that one.
     let Some(identity) = permit.identity() else { return Ok(Plan::Ready(Credential::Passed)) };
     Ok(match demand {
-        Demand::Nothing => Plan::Ready(Credential::None),
+        Demand::Nothing | Demand::Unchecked => Plan::Ready(Credential::None),
+        Demand::Static(token) => Plan::Ready(Credential::Static(Arc::clone(token))),
         Demand::IamToken if identity.proof == Proof::AppToken => {
             return Err(Refusal::new(
                 Reason::CredentialInvalid,

@@ -58,7 +58,8 @@ pub struct Question {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body; `Content-Length` is added, unless the headers frame it.
     pub body: Option<Bytes>,
-    /// The other end of the connection; `None`: an address is not known.
+    /// The other end of the connection; `None`: an address that may come in, where that counts,
+    /// and otherwise none that is known.
     pub client: Option<IpAddr>,
     /// Who asks.
     pub who: Who,
@@ -212,9 +213,10 @@ impl Explainer {
     async fn audience(&self, question: &Question) -> Result<Option<Arc<str>>, Unanswerable> {
         let bytes = wire::write(question, &self.public_host, &[])?;
         let state = &self.vouching;
+        let client = client(question, state);
         let found = async {
             let received = Received::read(bytes, None).await.ok()?;
-            let request = state.rules.view(received.head(None), Box::default).ok()?;
+            let request = state.rules.view(received.head(client), Box::default).ok()?;
             let found = state.routes.find(&request.host, &request.method, request.path()).ok()?;
             match found.route.upstream.demand() {
                 credential::Demand::AppToken(audience) => Some(Arc::clone(audience)),
@@ -223,6 +225,12 @@ impl Explainer {
         };
         Ok(found.await)
     }
+}
+
+/// Where a question comes from: unless it says so, from where clients may.
+fn client(question: &Question, state: &State) -> Option<IpAddr> {
+    let allowed = || state.rules.allow_clients.as_ref()?.first().map(ipnet::IpNet::addr);
+    question.client.or_else(allowed)
 }
 
 /// What is not refused.
@@ -246,7 +254,7 @@ async fn pass(
 ) -> Result<Passed, Refusal> {
     steps.enter(Step::View);
     let received = Received::read(head, question.body.clone()).await?;
-    let request = state.rules.view(received.head(question.client), Box::default)?;
+    let request = state.rules.view(received.head(client(question, state)), Box::default)?;
     steps.found(|| {
         let client = request.client.map_or_else(String::new, |client| format!(", from {client}"));
         let what = if request.navigation { ", a navigation" } else { "" };

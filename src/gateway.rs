@@ -152,7 +152,10 @@ impl Gateway {
         facts.client = head.peer;
         facts.method = downstream::method_word(&read.method);
         let viewed = cx.state.rules.view(head, downstream::fresh_id);
-        let request = viewed.inspect_err(|_| downstream::as_sent(read, facts))?;
+        let request = viewed.inspect_err(|_| {
+            facts.client = cx.state.rules.client(head);
+            downstream::as_sent(read, facts);
+        })?;
         facts.request_id.clone_from(&request.request_id);
         facts.client = request.client;
         facts.host.clone_from(&request.host);

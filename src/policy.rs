@@ -35,8 +35,11 @@ pub struct Policy {
     /// IAM roles, any of which is demanded; empty demands none.
     pub roles: Vec<Arc<str>>,
     /// Whether the upstream takes an app token, which is always one of an organisation in which
-    /// the caller has a role.
+    /// the caller has a role; or takes none because it checks nothing, where the same is asked.
     pub app_token: bool,
+    /// Whether the request itself has to name its organisation, since the upstream would not hold
+    /// to the caller's.
+    pub named: bool,
     /// What has to be true besides.
     pub condition: Option<Condition>,
     /// Whether the request may reach beyond its organisation ([`query::crosses`]).
@@ -267,6 +270,10 @@ impl Policy {
         if !self.cross_organisation && query::crosses(request.asked.query) {
             let detail = "the query asks for every organisation's things";
             return Err(Refusal::new(Reason::OrganisationMismatch, detail));
+        }
+        if self.named && request.named.is_none() && !request.injected {
+            let detail = "the request names no organisation, and the upstream would take any";
+            return Err(Refusal::new(Reason::OrganisationMissing, detail));
         }
         if request.injected && organisation.is_none() {
             let detail = "there is no organisation to write into the request";

@@ -13,6 +13,8 @@ use std::{collections::HashSet, net::IpAddr};
 
 use http::{HeaderMap, Method, Version, header as names, request::Parts};
 
+use ipnet::IpNet;
+
 use self::forwarded::TrustedProxies;
 use crate::refusal::{Reason, Refusal};
 
@@ -23,6 +25,8 @@ pub struct Rules {
     pub hosts: HashSet<Box<str>>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// Networks from which clients may come; `None`: from everywhere.
+    pub allow_clients: Option<Vec<IpNet>>,
     /// Bytes of the whole head.
     pub header_bytes: usize,
     /// Header lines.
@@ -99,13 +103,16 @@ impl Rules {
     /// `fresh_id` makes a request id where the caller brought none that can be used.
     ///
     /// # Errors
-    /// A refusal of kind 400, 414, 421 or 431; nothing of the request may then be used.
+    /// `client_not_allowed` before anything else; a refusal of kind 400, 414, 421 or 431. Nothing
+    /// of the request may then be used.
     pub fn view(
         &self,
         head: Head<'_>,
         fresh_id: impl FnOnce() -> Box<str>,
     ) -> Result<TrustedRequest, Refusal> {
         let headers = &head.parts.headers;
+        let forwarded = self.trusted_proxies.read(headers, head.peer, head.tls);
+        self.allowed(forwarded.client)?;
         self.size(head)?;
         framing(head)?;
         for name in SENT_ONCE {
@@ -117,7 +124,6 @@ impl Rules {
         let target = std::str::from_utf8(head.target)
             .map_err(|_| Refusal::new(Reason::MalformedRequest, "target is not ASCII"))?;
         let path = path::split(target)?;
-        let forwarded = self.trusted_proxies.read(headers, head.peer, head.tls);
         let takes_html = takes_html(headers);
         Ok(TrustedRequest {
             method: head.parts.method.clone(),
@@ -135,6 +141,24 @@ impl Rules {
             ) || headers.contains_key(names::UPGRADE),
             takes_html,
         })
+    }
+
+    /// The address that a request comes from, whether or not it can be viewed.
+    #[must_use]
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        self.trusted_proxies.read(&head.parts.headers, head.peer, head.tls).client
+    }
+
+    /// Who cannot be placed is outside.
+    fn allowed(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
+        let Some(networks) = &self.allow_clients else { return Ok(()) };
+        match client {
+            Some(client) if networks.iter().any(|network| network.contains(&client)) => Ok(()),
+            _ => Err(Refusal::new(
+                Reason::ClientNotAllowed,
+                "the client's address is in none of perimeter.allow_clients",
+            )),
+        }
     }
 
     fn size(&self, head: Head<'_>) -> Result<(), Refusal> {

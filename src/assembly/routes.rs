@@ -54,6 +54,7 @@ fn target(
 ) -> Target {
     let enforced = config.upstreams.get(&route.upstream).is_none_or(|upstream| upstream.enforce);
     let takes = |kind| route.accept.contains(&kind);
+    let unsafe_upstream = upstream.demand().is_unsafe();
     Target {
         label: route.path.as_str().into(),
         policy: Policy {
@@ -65,7 +66,8 @@ fn target(
             },
             permissions: route.permissions.clone(),
             roles: route.roles.iter().map(|role| role.as_str().into()).collect(),
-            app_token: matches!(upstream.demand(), Demand::AppToken(_)),
+            app_token: matches!(upstream.demand(), Demand::AppToken(_)) || unsafe_upstream,
+            named: unsafe_upstream && !route.cross_organisation,
             condition,
             cross_organisation: route.cross_organisation,
             enforce: config.enforce && enforced && route.enforce,

@@ -35,9 +35,11 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<Strin
             demand: match &upstream.auth {
                 UpstreamAuth::Sts { audience } => Demand::AppToken(audience.as_str().into()),
                 UpstreamAuth::Iam => Demand::IamToken,
-                UpstreamAuth::None
-                | UpstreamAuth::UnsafeNone
-                | UpstreamAuth::UnsafeStatic { .. } => Demand::Nothing,
+                UpstreamAuth::None => Demand::Nothing,
+                UpstreamAuth::UnsafeNone => Demand::Unchecked,
+                UpstreamAuth::UnsafeStatic { static_token } => {
+                    Demand::Static(Arc::new(static_token.expose().into()))
+                }
             },
             health: upstream.health.as_ref().map(|health| Health {
                 path: health.path.clone(),

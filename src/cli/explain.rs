@@ -62,7 +62,8 @@ pub(super) struct Explain {
     /// The body, from a file; `-` reads standard input. JSON, unless a header says otherwise.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The client's address, for conditions and trusted proxies.
+    /// The client's address, for conditions, trusted proxies and the perimeter. Default: one that
+    /// the perimeter allows.
     #[arg(long, value_name = "ADDRESS")]
     client: Option<IpAddr>,
     /// When it is asked: 2026-01-31T12:00:00Z, or seconds since 1970. Default: now.

@@ -7,6 +7,7 @@ mod access;
 mod credentials;
 mod network;
 mod overlap;
+mod perimeter;
 mod permissions;
 mod records;
 
@@ -19,8 +20,8 @@ use super::{
     key_path::KeyPath,
     read::{Read, Reader},
     sections::{
-        Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Route,
-        Session, SystemRole, TokenCache, Upstream,
+        Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Perimeter,
+        Route, Session, SystemRole, TokenCache, Upstream,
     },
     types::{HostName, Origin},
     yaml::Node,
@@ -36,6 +37,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     access::report(&draft, &mut notes);
     overlap::report(&draft, &mut notes);
     permissions::report(&draft, &mut notes);
+    perimeter::report(&draft, &mut notes);
     records::report(&draft, &mut notes);
 }
 
@@ -78,6 +80,7 @@ struct Draft {
     listeners: Vec<Part<Listener>>,
     admin: Part<Admin>,
     limits: Part<Limits>,
+    enforce: Part<bool>,
     iam: Part<Iam>,
     session: Part<Session>,
     sts_given: bool,
@@ -91,6 +94,9 @@ struct Draft {
     strict_permissions: Part<bool>,
     iam_roles: Part<BTreeMap<String, BTreeMap<OrganisationKey, Vec<String>>>>,
     upstreams: BTreeMap<String, Part<Upstream>>,
+    perimeter: Part<Perimeter>,
+    /// By itself, so that it counts where another key of the perimeter is faulty.
+    acknowledged: Part<Vec<String>>,
     routes: Vec<Part<Route>>,
     logs: Part<Logs>,
 }
@@ -114,6 +120,7 @@ impl Draft {
             listeners: elements(root.key("listeners"), cx),
             admin: Part::of(root.key("admin"), cx),
             limits: Part::of(root.key("limits"), cx),
+            enforce: Part::of(root.key("enforce"), cx),
             iam: Part::of(root.key("iam"), cx),
             session: Part::of(root.key("session"), cx),
             sts_given: sts.is_some(),
@@ -130,6 +137,11 @@ impl Draft {
             strict_permissions: Part::of(root.key("strict_permissions"), cx),
             iam_roles: Part::of(root.key("iam_roles"), cx),
             upstreams: entries(root.key("upstreams"), cx),
+            perimeter: Part::of(root.key("perimeter"), cx),
+            acknowledged: Part::of(
+                root.key("perimeter").and_then(|perimeter| perimeter.key("acknowledge")),
+                cx,
+            ),
             routes: elements(root.key("routes"), cx),
             logs: Part::of(root.key("logs"), cx),
         }

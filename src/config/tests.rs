@@ -232,11 +232,8 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "iam.introspection",
         "iam.client.authentication",
         "technical_users",
-        "upstreams.other.auth.mode",
-        "upstreams.fixed.auth.mode",
         "upstreams.core.balance",
         "upstreams.other.balance",
-        "perimeter",
         "routes[0].accept[3]",
         "routes[0].organisation[6].lookup",
         "routes[0].act_as",
@@ -247,7 +244,7 @@ fn what_is_not_available_is_refused_and_not_ignored() {
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 17, "{refused:?}");
+    assert_eq!(refused.len(), 14, "{refused:?}");
 }
 
 #[test]

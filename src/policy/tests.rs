@@ -83,6 +83,7 @@ fn route(permissions: &[&str]) -> Policy {
         },
         roles: vec![],
         app_token: true,
+        named: false,
         condition: None,
         cross_organisation: false,
         enforce: true,

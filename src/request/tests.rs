@@ -7,6 +7,7 @@ fn rules() -> Rules {
     Rules {
         hosts: ["desk.example.com".into(), "[::1]".into()].into(),
         trusted_proxies: TrustedProxies::default(),
+        allow_clients: None,
         header_bytes: 1024,
         headers: 10,
         target: 64,
