@@ -63,6 +63,8 @@ pub struct State {
     pub carry_all: bool,
     /// The token service.
     pub sts: Option<Sts>,
+    /// Whether nothing is served without its audit record.
+    pub audit_required: bool,
     /// For which audiences our exchange endpoint issues tokens, when it is on.
     pub exchange: Option<Arc<[Arc<str>]>>,
 }

@@ -113,6 +113,10 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
         roles,
         carry_all: token_service::carries_all(config),
         sts,
+        audit_required: config
+            .perimeter
+            .as_ref()
+            .is_some_and(|perimeter| perimeter.audit == config::AuditDemand::Required),
         exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);

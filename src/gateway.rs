@@ -25,6 +25,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use crate::{
     admission::{Admitted, Grant, State},
     answer::Answer,
+    login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
@@ -170,6 +171,30 @@ enum Next {
     Answer(Answer),
 }
 
+/// No service without its audit record: what is next, once that is written. A refusal serves
+/// nobody and so does a logout; neither waits.
+async fn attested(next: Next, cx: &mut RequestCx) -> Result<Next, Refusal> {
+    let written = match &next {
+        Next::Forward(_) => cx.record.intend().await,
+        Next::Answer(answer) if cx.record.facts.event.is_some_and(gives) => {
+            cx.record.attest(answer.status).await
+        }
+        Next::Answer(_) => Ok(()),
+    };
+    match written {
+        Ok(()) => Ok(next),
+        Err(unwritten) => {
+            cx.cookies = PendingCookies::default();
+            Err(Refusal::new(Reason::AuditUnavailable, unwritten.to_string()))
+        }
+    }
+}
+
+/// Whether an event at one of our own endpoints gives the caller something.
+fn gives(event: &'static str) -> bool {
+    ![Event::Logout.word(), Event::ProviderLogout.word()].contains(&event)
+}
+
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = RequestCx;
@@ -204,7 +229,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
-        match Self::admit(session, cx).await {
+        let next = match Self::admit(session, cx).await {
+            Ok(next) if cx.state.audit_required => attested(next, cx).await,
+            next => next,
+        };
+        match next {
             Ok(Next::Forward(grant)) => {
                 cx.stage = Stage::Admitted(grant);
                 Ok(false)
@@ -295,6 +324,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
+        cx.record.facts.upstream_status = Some(response.status.as_u16());
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }

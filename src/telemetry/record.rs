@@ -6,19 +6,31 @@
 //! `status`. No field ever holds a credential; of the query, into which protocols put codes, only
 //! the shape is shown ([`query_shape()`]).
 //!
+//! Where no request may be served without its audit record, a first one of kind `audit_intent`
+//! is on its target before anything is forwarded ([`Record::intend`]); the `audit` record follows
+//! with what became of it.
+//!
 //! The record of a refusal holds what it takes to ask `explain` about the same request: besides
 //! method, host and path, the query's shape, the organisation that the request named, and what
 //! the caller held.
 
 mod issuance;
 mod query_shape;
+mod resources;
+mod resumed;
 
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
 
+use http::StatusCode;
 use serde::Serialize;
 
 pub use self::query_shape::query_shape;
-use super::{Format, metrics::Metrics, sink::Sink};
+use self::resources::Resources;
+use super::{
+    Format,
+    metrics::Metrics,
+    sink::{Sink, Unwritten},
+};
 use crate::{
     identity::{Identity, Proof},
     organisation::Organisation,
@@ -36,11 +48,17 @@ pub struct Records {
     pub metrics: Metrics,
 }
 
+/// The version of the audit records' format. A field may be added within a version; one that is
+/// taken away, or means something else, makes a new one.
+pub const VERSION: u32 = 1;
+
 /// What is known of one request so far.
 pub struct Record {
     records: Arc<Records>,
     started: Instant,
     written: bool,
+    /// The audit record was written before the rest.
+    audited: bool,
     /// Which route, by its index in the table, once known.
     pub route_index: Option<usize>,
     /// The fields.
@@ -97,6 +115,8 @@ pub struct Facts {
     pub would_refuse: Option<Reason>,
     /// What happened at one of our own endpoints.
     pub event: Option<&'static str>,
+    /// What the upstream answered.
+    pub upstream_status: Option<u16>,
     /// The response's status; 0 when none was sent.
     pub status: u16,
     /// Bytes of the response's body.
@@ -159,7 +179,36 @@ impl Record {
     #[must_use]
     pub fn begin(records: Arc<Records>, started: Instant) -> Self {
         records.metrics.request_began();
-        Self { records, started, written: false, route_index: None, facts: Facts::default() }
+        let facts = Facts::default();
+        Self { records, started, written: false, audited: false, route_index: None, facts }
+    }
+
+    /// Writes that the request is about to be forwarded, and waits until that is written.
+    ///
+    /// # Errors
+    /// [`Unwritten`]; then it must not be forwarded, and the record says that it was not.
+    pub async fn intend(&mut self) -> Result<(), Unwritten> {
+        let audit = &self.records.audit;
+        let written = audit.confirm(self.line(Kind::Intent, audit.format())).await;
+        if written.is_err() {
+            self.facts.decision = None;
+            self.facts.credential = None;
+            self.facts.token_id = None;
+        }
+        written
+    }
+
+    /// Writes the audit record of what happened at one of our own endpoints, and waits until it
+    /// is written. `status` is that of the answer to come.
+    ///
+    /// # Errors
+    /// [`Unwritten`]; then what happened must not be answered with success.
+    pub async fn attest(&mut self, status: StatusCode) -> Result<(), Unwritten> {
+        self.facts.status = status.as_u16();
+        let audit = &self.records.audit;
+        audit.confirm(self.line(Kind::Audit, audit.format())).await?;
+        self.audited = true;
+        Ok(())
     }
 
     /// Notes a refusal; the first one counts.
@@ -189,7 +238,7 @@ impl Record {
         let facts = &self.facts;
         self.records.metrics.request_ended(facts, self.route_index, seconds);
         if self.records.access.is_on() {
-            let line = self.line("access", self.records.access.format(), seconds);
+            let line = self.line(Kind::Access, self.records.access.format());
             self.records.access.send(line);
         }
         // Our own endpoints decide nothing, unless something happened there: a login, a logout.
@@ -198,19 +247,22 @@ impl Record {
             Some(Verdict::Forward | Verdict::Login | Verdict::Refuse) => true,
             None => false,
         };
-        if decided && self.records.audit.is_on() {
-            let line = self.line("audit", self.records.audit.format(), seconds);
+        if decided && !self.audited && self.records.audit.is_on() {
+            let line = self.line(Kind::Audit, self.records.audit.format());
             self.records.audit.send(line);
         }
     }
 
-    fn line(&self, kind: &'static str, format: Format, seconds: f64) -> Vec<u8> {
+    fn line(&self, kind: Kind, format: Format) -> Vec<u8> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let is_over = kind != Kind::Intent;
         let facts = &self.facts;
         let refused = facts.is_refused();
         let caller = facts.identity.as_ref().filter(|_| refused);
         let line = Line {
             time: jiff::Timestamp::now(),
-            kind,
+            kind: kind.word(),
+            version: (kind != Kind::Access).then_some(VERSION),
             request_id: &facts.request_id,
             client: facts.client,
             method: &facts.method,
@@ -224,6 +276,11 @@ impl Record {
                 .map(|held| held.iter().map(Permission::as_str).take(MOST).collect()),
             own_organisation: caller.and_then(|caller| caller.organisation),
             route: facts.route.as_deref(),
+            resources: facts
+                .route
+                .as_deref()
+                .filter(|_| kind != Kind::Access)
+                .and_then(|route| Resources::of(route, &facts.path)),
             upstream: facts.upstream.as_deref(),
             proof: facts.proof.map(Proof::word),
             issuer: facts.issuer.as_deref(),
@@ -238,9 +295,10 @@ impl Record {
             would_refuse: facts.would_refuse.map(Reason::word),
             detail: facts.detail.as_deref(),
             event: facts.event,
-            status: facts.status,
-            bytes: facts.bytes,
-            duration_ms: (seconds * 1e6).round() / 1e3,
+            upstream_status: facts.upstream_status,
+            status: is_over.then_some(facts.status),
+            bytes: is_over.then_some(facts.bytes),
+            duration_ms: is_over.then_some((seconds * 1e6).round() / 1e3),
         };
         let mut bytes = match format {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
@@ -248,6 +306,27 @@ impl Record {
         };
         bytes.push(b'\n');
         bytes
+    }
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One a request.
+    Access,
+    /// Something is about to be forwarded.
+    Intent,
+    /// Something was decided.
+    Audit,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Intent => "audit_intent",
+            Self::Audit => "audit",
+        }
     }
 }
 
@@ -271,6 +350,8 @@ fn bounded(names: &[Arc<str>]) -> Option<Vec<&str>> {
 struct Line<'a> {
     time: jiff::Timestamp,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     request_id: &'a str,
     client: Option<IpAddr>,
     method: &'a str,
@@ -287,6 +368,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     own_organisation: Option<Organisation>,
     route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<Resources<'a>>,
     upstream: Option<&'a str>,
     proof: Option<&'static str>,
     issuer: Option<&'a str>,
@@ -307,9 +390,14 @@ struct Line<'a> {
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'static str>,
-    status: u16,
-    bytes: usize,
-    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<f64>,
 }
 
 impl Line<'_> {
@@ -319,10 +407,10 @@ impl Line<'_> {
             "{} {:<6} {} {} {} {:.1}ms",
             self.time.strftime("%H:%M:%S%.3f"),
             self.kind,
-            self.status,
+            self.status.unwrap_or_default(),
             self.method,
             Plain(self.path),
-            self.duration_ms,
+            self.duration_ms.unwrap_or_default(),
         );
         let named = [
             ("decision", self.decision),

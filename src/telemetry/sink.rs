@@ -41,6 +41,8 @@ enum Message {
     Line(Vec<u8>),
     /// Somebody waits to hear that it is written.
     Confirmed(Vec<u8>, oneshot::Sender<()>),
+    /// The same, and nothing is lost if it is not.
+    Trial(Vec<u8>, oneshot::Sender<()>),
     End,
 }
 
@@ -96,15 +98,35 @@ impl Sink {
     /// # Errors
     /// [`Unwritten`] when it was not written, or nobody knows whether it was.
     pub async fn confirm(&self, line: Vec<u8>) -> Result<(), Unwritten> {
-        let Some(queue) = &self.queue else { return Err(Unwritten) };
+        let heard = self.hear(|written| Message::Confirmed(line, written)).await;
+        heard
+            .inspect_err(|refused| {
+                if *refused {
+                    self.outcome.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .map_err(|_| Unwritten)
+    }
+
+    /// The same with a line that only finds out whether the target can be written; it does not
+    /// count as lost.
+    ///
+    /// # Errors
+    /// As [`Sink::confirm`].
+    pub async fn try_again(&self, line: Vec<u8>) -> Result<(), Unwritten> {
+        self.hear(|written| Message::Trial(line, written)).await.map_err(|_| Unwritten)
+    }
+
+    /// Says in an error whether the queue did not take the message.
+    async fn hear(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), bool> {
+        let Some(queue) = &self.queue else { return Err(false) };
         let (written, hears) = oneshot::channel();
-        if queue.try_send(Message::Confirmed(line, written)).is_err() {
-            self.outcome.dropped.fetch_add(1, Ordering::Relaxed);
-            return Err(Unwritten);
+        if queue.try_send(message(written)).is_err() {
+            return Err(true);
         }
         match tokio::time::timeout(CONFIRMED_WITHIN, hears).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Unwritten),
+            Ok(Err(_)) | Err(_) => Err(false),
         }
     }
 
@@ -162,6 +184,7 @@ impl<T: Target> Writer<T> {
     /// gathered while the piece before was written.
     fn run(mut self, messages: &Receiver<Message>) {
         let mut lines: Vec<Vec<u8>> = Vec::new();
+        let mut trials = 0;
         while let Ok(first) = messages.recv() {
             let mut bytes = 0;
             let mut message = Some(first);
@@ -170,6 +193,11 @@ impl<T: Target> Writer<T> {
                 let line = match next {
                     Message::Line(line) => line,
                     Message::Confirmed(line, waiting) => {
+                        self.waiting.push(waiting);
+                        line
+                    }
+                    Message::Trial(line, waiting) => {
+                        trials += 1;
                         self.waiting.push(waiting);
                         line
                     }
@@ -184,14 +212,15 @@ impl<T: Target> Writer<T> {
                     message = messages.try_recv().ok();
                 }
             }
-            self.write(&mut lines);
+            self.write(&mut lines, std::mem::take(&mut trials));
             if is_over {
                 return;
             }
         }
     }
 
-    fn write(&mut self, lines: &mut Vec<Vec<u8>>) {
+    /// `trials` of the lines are none that could be lost.
+    fn write(&mut self, lines: &mut Vec<Vec<u8>>, trials: u64) {
         if lines.is_empty() {
             return;
         }
@@ -213,7 +242,7 @@ impl<T: Target> Writer<T> {
                     log::error!("{} records cannot be written: {error}", self.name);
                 }
                 let lost = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-                self.outcome.dropped.fetch_add(lost, Ordering::Relaxed);
+                self.outcome.dropped.fetch_add(lost.saturating_sub(trials), Ordering::Relaxed);
                 self.waiting.clear();
             }
         }

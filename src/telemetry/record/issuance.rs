@@ -3,13 +3,14 @@
 
 use serde::Serialize;
 
-use super::{Format, Plain, Records};
+use super::{Format, Plain, Records, VERSION};
 use crate::{organisation::Organisation, sts::Issuance};
 
 #[derive(Serialize)]
 struct Line<'a> {
     time: jiff::Timestamp,
     kind: &'static str,
+    version: u32,
     event: &'static str,
     source: &'static str,
     subject: &'a str,
@@ -31,6 +32,7 @@ impl Records {
         let line = Line {
             time: jiff::Timestamp::now(),
             kind: "audit",
+            version: VERSION,
             event: "app_token_issued",
             source,
             subject: &issued.subject,
