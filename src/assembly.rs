@@ -15,7 +15,7 @@ pub(crate) use self::{
     watches::compared,
 };
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use reqwest::Client;
 use url::Url;
@@ -30,11 +30,13 @@ use crate::{
     login::{self, Login},
     oauth_client::{AssertionKey, ClientAuthentication, OauthClient},
     oidc::Provider,
+    perimeter::{self, Perimeter},
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
     sessions::{CookieStore, Limits, RedisStore, Sessions, Store, VerifyIam},
     sts::issuer::watch::KeyFiles,
+    upstream::Upstream,
     watch::Watch,
 };
 
@@ -50,6 +52,8 @@ pub struct Assembly {
     pub key_files: Option<KeyFiles>,
     /// The IAM provider, for logins.
     pub provider: Option<Arc<Provider>>,
+    /// The watch over ways around the gateway, where an upstream checks nothing.
+    pub perimeter: Option<Arc<Perimeter>>,
     /// Upstreams whose documents are compared with the routes.
     pub watches: Vec<Arc<Watch>>,
 }
@@ -101,6 +105,7 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     let upstreams = upstreams::assemble(config, &mut defects);
     let routes = routes::assemble(config, &upstreams, &mut defects);
     let watches = watches::assemble(loaded, &mut defects);
+    let perimeter = perimeter(config, &upstreams, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
     let state = State {
         rules: rules(config),
@@ -120,7 +125,7 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
         exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
-    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, watches })
+    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches })
 }
 
 /// Verified tokens that are remembered: about as many callers as a gateway has at once.
@@ -135,6 +140,23 @@ fn rules(config: &Config) -> Rules {
         headers: config.limits.headers,
         target: config.limits.target.as_usize(),
     }
+}
+
+fn perimeter(
+    config: &Config,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    defects: &mut Defects,
+) -> Option<Arc<Perimeter>> {
+    let written = config.perimeter.as_ref()?;
+    let unchecked = upstreams.values().filter(|upstream| upstream.demand().is_unsafe());
+    let listeners = config.listeners.iter().map(|listener| listener.address);
+    let settings = perimeter::Settings {
+        upstreams: unchecked.map(Arc::clone).collect(),
+        own: listeners.chain([config.admin.address]).collect(),
+        probes: written.probe.clone(),
+        interval: written.probe_interval,
+    };
+    defects.take("perimeter.probe", Perimeter::new(settings)).map(Arc::new)
 }
 
 /// The hosts answered.

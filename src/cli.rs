@@ -18,6 +18,7 @@ use clap_complete::Shell;
 
 use crate::{
     config::{self, Config, SessionStore},
+    perimeter,
     sts::issuer,
 };
 
@@ -141,7 +142,9 @@ fn check(file: &ConfigFile) -> u8 {
                 complain(&format!("{position}: warning: {key_path}: {message}"), 0);
             }
             let found = format!("{}: no faults, {routes} routes\n", file.config.display());
-            print(&(found + of_one_process(&loaded.config)))
+            let perimeter = perimeter::responsibility(&loaded.config);
+            let perimeter = perimeter.map_or_else(String::new, |said| said + "\n");
+            print(&(found + &perimeter + of_one_process(&loaded.config)))
         }
         Err(faults) => complain(&faults, EX_CONFIG),
     }

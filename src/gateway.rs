@@ -21,10 +21,12 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use secrecy::ExposeSecret as _;
 
 use crate::{
     admission::{Admitted, Grant, State},
     answer::Answer,
+    credential::Credential,
     login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
@@ -34,6 +36,7 @@ use crate::{
 };
 
 mod downstream;
+mod echo;
 mod upstream_request;
 
 /// The gateway: the current configuration, and where records go.
@@ -184,7 +187,10 @@ async fn attested(next: Next, cx: &mut RequestCx) -> Result<Next, Refusal> {
     match written {
         Ok(()) => Ok(next),
         Err(unwritten) => {
-            cx.cookies = PendingCookies::default();
+            if matches!(next, Next::Answer(_)) {
+                // What a login gave. A session that was only renewed is still written.
+                cx.cookies = PendingCookies::default();
+            }
             Err(Refusal::new(Reason::AuditUnavailable, unwritten.to_string()))
         }
     }
@@ -379,6 +385,15 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
+        if let Stage::Admitted(grant) = &cx.stage
+            && let Credential::Static(token) = &grant.credential
+        {
+            for name in echo::of(token.expose_secret(), &response.headers) {
+                response.remove_header(&name);
+                let upstream = grant.target.upstream.name();
+                log::warn!(upstream:% = upstream, header:% = name; "the upstream shows its static token");
+            }
+        }
         downstream::finish_upstream_response(cx, response)
     }
 

@@ -20,7 +20,7 @@
 //! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
 //! tells its steps ([`step`]) to whoever listens. [`cases`] holds what it decides against what is
 //! expected. [`watch`] runs beside all of them, and tells when an upstream no longer is what the
-//! routes say.
+//! routes say; [`perimeter`] tells when one that checks nothing can be reached around us.
 //! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
@@ -47,6 +47,7 @@ pub mod login;
 pub mod oauth_client;
 pub mod oidc;
 pub mod organisation;
+pub mod perimeter;
 pub mod permission;
 pub mod policy;
 pub mod refusal;

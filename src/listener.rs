@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::Admin;
 use crate::{
     assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
-    sts::issuer::watch::KeyFiles, telemetry::record::Records, watch::Watch,
+    perimeter::Perimeter, sts::issuer::watch::KeyFiles, telemetry::record::Records, watch::Watch,
 };
 
 /// Why the gateway does not serve.
@@ -89,7 +89,7 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let Assembly { state, iam_keys, sts_keys, key_files, provider, watches } = assembly;
+    let Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches } = assembly;
     let keys: Vec<_> = [("iam", iam_keys), ("sts", sts_keys)]
         .into_iter()
         .filter_map(|(name, keys)| Some((name, keys?)))
@@ -140,7 +140,16 @@ pub fn serve(
         let name = format!("document of {}", watch.upstream());
         server.add_service(background_service(&name, Watching(Arc::clone(watch))));
     }
-    let admin = Admin::new(state, keys, watches, Arc::clone(records), Arc::clone(&draining));
+    if let Some(perimeter) = &perimeter {
+        let guard = Guarding(Arc::clone(perimeter));
+        server.add_service(background_service("perimeter", guard));
+    }
+    if state.load().audit_required {
+        let task = Resuming(Arc::clone(records));
+        server.add_service(background_service("audit records", task));
+    }
+    let watched = admin::Watched { keys, watches, perimeter };
+    let admin = Admin::new(state, watched, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);
@@ -241,6 +250,38 @@ impl BackgroundService for Watching {
         self.0.keep(shutdown).await;
     }
 }
+
+/// Looks for ways around the gateway until the server stops.
+struct Guarding(Arc<Perimeter>);
+
+#[async_trait]
+impl BackgroundService for Guarding {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.0.keep(shutdown).await;
+    }
+}
+
+/// Finds out when audit records can be written again.
+struct Resuming(Arc<Records>);
+
+#[async_trait]
+impl BackgroundService for Resuming {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let resuming = async {
+            loop {
+                tokio::time::sleep(RESUME_EVERY).await;
+                self.0.resume().await;
+            }
+        };
+        tokio::select! {
+            () = resuming => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+/// How often it is tried whether audit records can be written again.
+const RESUME_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps a set of servers resolved and checked.
 struct Watched(Arc<pingora::lb::LoadBalancer<pingora::lb::selection::RoundRobin>>);

@@ -158,6 +158,16 @@ impl Upstream {
         Arc::clone(&self.servers)
     }
 
+    /// Addresses of its servers, as they were last resolved.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |backend: &Backend| match backend.addr {
+            PeerAddress::Inet(address) => Some(address),
+            PeerAddress::Unix(_) => None,
+        };
+        self.servers.backends().get_backend().iter().filter_map(address).collect()
+    }
+
     /// Whether any server is known and healthy.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -13,7 +13,7 @@ use super::{EX_CONFIG, complain};
 use crate::{
     assembly::{self, Assembly, Defect},
     config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
-    listener,
+    listener, perimeter,
     telemetry::{
         self, Format,
         metrics::Metrics,
@@ -47,6 +47,9 @@ pub(super) fn run(path: &Path) -> u8 {
     );
     for warning in loaded.warnings() {
         log::warn!("{warning}");
+    }
+    if let Some(responsibility) = perimeter::responsibility(config) {
+        log::warn!("{responsibility}");
     }
     let records = match records(config) {
         Ok(records) => Arc::new(records),

@@ -4,6 +4,8 @@
 //! Neither is a fault. Whoever includes all routes of Core keeps most of them closed on purpose,
 //! and a role may be meant for a route that comes later.
 
+mod perimeter;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -18,6 +20,12 @@ use crate::{
 };
 
 pub(super) fn of(loaded: &Loaded) -> Vec<(KeyPath, String)> {
+    let mut warnings = perimeter::of(&loaded.config);
+    warnings.extend(in_vain(loaded));
+    warnings
+}
+
+fn in_vain(loaded: &Loaded) -> Vec<(KeyPath, String)> {
     let config = &loaded.config;
     let issuer = config.sts.as_ref().and_then(|sts| sts.issuer.as_ref());
     // Then an outside token service says what its tokens permit.

@@ -13,6 +13,7 @@ use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use crate::{
     admission::State,
     jwks::Jwks,
+    perimeter::Perimeter,
     telemetry::{metrics::Scrape, record::Records},
     time::Timestamp,
     watch::Watch,
@@ -20,21 +21,26 @@ use crate::{
 
 pub(super) struct Admin {
     state: Arc<ArcSwap<State>>,
-    keys: Vec<(&'static str, Arc<Jwks>)>,
-    watches: Vec<Arc<Watch>>,
+    watched: Watched,
     records: Arc<Records>,
     draining: Arc<AtomicBool>,
+}
+
+/// What runs in the background and is told of here.
+pub(super) struct Watched {
+    pub(super) keys: Vec<(&'static str, Arc<Jwks>)>,
+    pub(super) watches: Vec<Arc<Watch>>,
+    pub(super) perimeter: Option<Arc<Perimeter>>,
 }
 
 impl Admin {
     pub(super) const fn new(
         state: Arc<ArcSwap<State>>,
-        keys: Vec<(&'static str, Arc<Jwks>)>,
-        watches: Vec<Arc<Watch>>,
+        watched: Watched,
         records: Arc<Records>,
         draining: Arc<AtomicBool>,
     ) -> Self {
-        Self { state, keys, watches, records, draining }
+        Self { state, watched, records, draining }
     }
 
     /// What is missing for the gateway to be ready; empty when it is.
@@ -43,12 +49,16 @@ impl Admin {
         if self.draining.load(Ordering::Relaxed) {
             missing.push("draining".to_owned());
         }
-        for (name, keys) in &self.keys {
+        for (name, keys) in &self.watched.keys {
             if keys.current().is_none() {
                 missing.push(format!("no {name} keys"));
             }
         }
-        for upstream in &self.state.load().upstreams {
+        let state = self.state.load();
+        if state.audit_required && !self.records.audit.writes() {
+            missing.push("audit records cannot be written".to_owned());
+        }
+        for upstream in &state.upstreams {
             if !upstream.is_ready() {
                 missing.push(format!("no healthy server in {}", upstream.name()));
             }
@@ -65,9 +75,11 @@ impl Admin {
             .collect();
         let now = Timestamp::now();
         let age = |keys: &Jwks| keys.last_success().map(|read| now.since(read).as_secs());
-        let jwks: Vec<_> = self.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
+        let jwks: Vec<_> =
+            self.watched.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
         let watched: Vec<_> =
-            self.watches.iter().map(|watch| (watch.upstream(), watch.found())).collect();
+            self.watched.watches.iter().map(|watch| (watch.upstream(), watch.found())).collect();
+        let perimeter = self.watched.perimeter.as_ref().and_then(|perimeter| perimeter.found());
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
         self.records.metrics.render(&Scrape {
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
@@ -75,7 +87,12 @@ impl Admin {
                 ("access", self.records.access.dropped()),
                 ("audit", self.records.audit.dropped()),
             ],
+            written: &[
+                ("access", self.records.access.writes()),
+                ("audit", self.records.audit.writes()),
+            ],
             upstreams: &upstreams,
+            perimeter: perimeter.as_deref(),
             jwks: &jwks,
             drift: &watched,
             session_store: state.browsers.as_ref().and_then(|browsers| browsers.sessions.is_up()),

@@ -9,7 +9,7 @@ use prometheus::{
 };
 
 use super::record::{Facts, Verdict};
-use crate::{refusal::Reason, watch::report::Findings};
+use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
 /// Every metric of the gateway.
 pub struct Metrics {
@@ -26,8 +26,15 @@ pub struct Metrics {
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
+    records_written: IntGaugeVec,
+    perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
     drift: DriftMetrics,
+}
+
+struct PerimeterMetrics {
+    breaches: IntGaugeVec,
+    checked: IntGauge,
 }
 
 struct DriftMetrics {
@@ -140,6 +147,12 @@ impl Metrics {
                 "Records lost because their target was too slow or broken.",
                 &["kind"],
             )?,
+            records_written: gauges(
+                "portcullis_records_writable",
+                "Whether the last record could be written to its target.",
+                &["kind"],
+            )?,
+            perimeter: PerimeterMetrics::new(&registry)?,
             jwks_age: gauges(
                 "portcullis_jwks_age_seconds",
                 "Time since the keys of an issuer were last read; -1: never.",
@@ -200,6 +213,12 @@ impl Metrics {
         for (kind, total) in scrape.dropped {
             follow(&self.records_dropped, kind, *total);
         }
+        for (kind, written) in scrape.written {
+            self.records_written.with_label_values(&[*kind]).set(i64::from(*written));
+        }
+        if let Some(found) = scrape.perimeter {
+            self.perimeter.set(found);
+        }
         for (upstream, ready) in scrape.upstreams {
             self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
         }
@@ -213,6 +232,32 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl PerimeterMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let breaches = Opts::new(
+            "portcullis_perimeter_breaches",
+            "Ways around the gateway to an upstream that checks nothing, by how they were found.",
+        );
+        let breaches = IntGaugeVec::new(breaches, &["way"])?;
+        let checked = IntGauge::new(
+            "portcullis_perimeter_checked_timestamp_seconds",
+            "When ways around the gateway were last looked for; 0: never.",
+        )?;
+        registry.register(Box::new(breaches.clone()))?;
+        registry.register(Box::new(checked.clone()))?;
+        Ok(Self { breaches, checked })
+    }
+
+    fn set(&self, found: &perimeter::Findings) {
+        for way in perimeter::Breach::WAYS {
+            let count = found.breaches.iter().filter(|breach| breach.way() == way).count();
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.breaches.with_label_values(&[way]).set(count);
+        }
+        self.checked.set(number(found.checked.0));
     }
 }
 
@@ -255,6 +300,10 @@ pub struct Scrape<'a> {
     pub exchanges: &'a [(&'static str, u64)],
     /// Lost records by kind, since the start.
     pub dropped: &'a [(&'static str, u64)],
+    /// Kinds of records, and whether the last one was written.
+    pub written: &'a [(&'a str, bool)],
+    /// What the last look for ways around the gateway found.
+    pub perimeter: Option<&'a perimeter::Findings>,
     /// Upstreams and whether each is ready.
     pub upstreams: &'a [(&'a str, bool)],
     /// Issuers and the age of their keys in seconds.

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::{Draft, Notes, Part, path};
 use crate::config::{
     key_path::KeyPath,
     sections::{Accept, Access, ActAs, LogTarget, Route, UpstreamAuth},
     suggest::{hint, quoted},
-    types::{OrganisationPlace, Place},
+    types::{OrganisationPlace, Origin, Place},
 };
 use crate::{config::AuditDemand, permission::Requirement};
 
@@ -28,6 +30,7 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     acknowledged(draft, &unchecked, notes);
     networks(draft, &unchecked, notes);
     audit(draft, notes);
+    probes(draft, notes);
     switched_off(draft, &unchecked, notes);
     for (name, upstream) in &draft.upstreams {
         let Some(UpstreamAuth::UnsafeStatic { static_token }) = upstream.get().map(|it| &it.auth)
@@ -111,6 +114,29 @@ fn audit(draft: &Draft, notes: &mut Notes<'_, '_>) {
         notes.fault(&path("logs.audit"), message);
     }
 }
+
+fn probes(draft: &Draft, notes: &mut Notes<'_, '_>) {
+    let Some(perimeter) = draft.perimeter.get() else { return };
+    let here = path("perimeter");
+    notes.above_zero(&here, &[("probe_interval", perimeter.probe_interval)]);
+    if perimeter.probe.len() > MOST_PROBES {
+        notes.fault(&here.key("probe"), format!("names more than {MOST_PROBES} URLs"));
+    }
+    for (at, url) in perimeter.probe.iter().enumerate() {
+        let here = here.key("probe").index(at);
+        let port = url.port_or_known_default();
+        let is_ours = |origin: &Origin| {
+            Url::parse(origin.as_str()).is_ok_and(|ours| {
+                ours.host_str() == url.host_str() && ours.port_or_known_default() == port
+            })
+        };
+        if draft.public_url.get().is_some_and(is_ours) {
+            notes.fault(&here, "is this gateway itself, which answers of course");
+        }
+    }
+}
+
+const MOST_PROBES: usize = 16;
 
 /// `enforce: false` where it would let requests pass that nobody else refuses.
 fn switched_off(draft: &Draft, unchecked: &Unchecked<'_>, notes: &mut Notes<'_, '_>) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 use crate::config::read::{choice, section};
 
@@ -17,6 +18,10 @@ section! {
         organisation_lookup: LookupCache = "{}",
         /// Whether a request may be served without its audit record.
         audit: AuditDemand = "required",
+        /// URLs at which such an upstream would be reached around the gateway, at most 16. They are asked now and then, and any answer is told in log and metrics.
+        probe: Vec<Url> = "[]",
+        /// Time between two checks of the ways around the gateway.
+        probe_interval: Duration = "1m",
     }
 }
 

@@ -66,6 +66,18 @@ fn each_way_to_be_unsafe_by_accident_is_one_message() {
             "perimeter.allow_clients",
             "nobody could come in",
         ),
+        (
+            &["perimeter: { acknowledge: [core], allow_clients: [192.0.2.0/24], probe: \
+               ['http://desk.example.com:443/health'] }\n"],
+            "perimeter.probe[0]",
+            "is this gateway itself",
+        ),
+        (
+            &["perimeter: { acknowledge: [core], allow_clients: [192.0.2.0/24], probe_interval: \
+               0s }\n"],
+            "perimeter.probe_interval",
+            "longer than zero",
+        ),
         (&["logs: { audit: off }\n"], "logs.audit", "perimeter.audit is required"),
         (&["enforce: false\n"], "enforce", "`core` (UNSAFE_NONE) refuses nobody"),
         (
