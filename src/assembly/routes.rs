@@ -60,9 +60,11 @@ fn target(
         policy: Policy {
             public: route.access == Access::Public,
             accepts: Accepts {
-                session: takes(Accept::Session),
-                iam: takes(Accept::Iam),
-                app: takes(Accept::App),
+                // What nobody here could judge is not accepted, though a list that serves more
+                // than one gateway names it.
+                session: takes(Accept::Session) && config.session.is_some(),
+                iam: takes(Accept::Iam) && config.iam.is_some(),
+                app: takes(Accept::App) && config.sts.is_some(),
             },
             permissions: route.permissions.clone(),
             roles: route.roles.iter().map(|role| role.as_str().into()).collect(),

@@ -138,6 +138,19 @@ fn the_shipped_routes_of_core_load_whole() {
 }
 
 #[test]
+fn the_shipped_routes_load_where_no_browser_logs_in() {
+    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/core-1.74.2-routes.yaml");
+    let rest = format!("session: null\ninclude: [{include}]\nroutes: []\n");
+    let loaded = parse_given(&sound(&rest));
+    assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+    // Nothing is left to accept without a provider and a token service.
+    let found = faults(&sound(&format!("{rest}iam: null\nsts: null\n")));
+    let sessions = found.lines().filter(|line| line.contains("takes sessions"));
+    let [one] = sessions.collect::<Vec<_>>()[..] else { panic!("one line a file: {found}") };
+    assert!(one.contains("routes[3].accept") && one.contains("more routes of this file"), "{one}");
+}
+
+#[test]
 fn the_readmes_example_loads() {
     let readme = include_str!("../../README.md");
     let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

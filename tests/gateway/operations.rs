@@ -130,7 +130,6 @@ async fn every_operation_lets_in_who_has_its_permission_and_nobody_else() {
 listeners: [ {{ address: '127.0.0.1:{port}' }} ]
 admin: {{ address: '127.0.0.1:{admin}' }}
 iam: {{ issuer: '{}', audience: procivis-one-platform, client: {{ id: desk }} }}
-session: {{ keys: [ {{ env: TEST_SESSION_KEY }} ] }}
 sts: {{ issuer: {{ iss: 'http://localhost:{port}', keys: [ {{ env: TEST_STS_KEY }} ] }} }}
 organisations: {{ {ACME}: {{ name: Acme }} }}
 {roles}upstreams: {{ core: {{ servers: ['{}'], auth: {{ mode: STS, audience: one-core }} }} }}
@@ -144,6 +143,9 @@ logs: {{ format: json }}
     })
     .await;
     let client = client();
+    // Nobody logs in here, so the same file of routes takes a browser for an API client.
+    let page = client.get(gateway.url("/api/credential/v1")).header("accept", "text/html");
+    assert_eq!(page.send().await.unwrap().status(), 401);
     let missing = (403, "permission_missing".to_owned());
     let mut asked = 0;
     for operation in &operations {

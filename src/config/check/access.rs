@@ -1,5 +1,7 @@
 //! Roles and routes: names that nobody declared, and rules that could never be enforced.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::{Draft, Notes, path};
 use crate::{
     config::{
@@ -17,8 +19,35 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     system_roles(draft, notes);
     ceilings(notes);
     iam_roles(draft, notes);
+    let mut lacking = Lacking::default();
     for (here, each) in draft.routes() {
-        route(each, &here, draft, notes);
+        route(each, &here, draft, &mut lacking, notes);
+    }
+    lacking.report(notes);
+}
+
+/// What routes lack that would be one section elsewhere: for an included file, of hundreds of
+/// routes perhaps, one message.
+#[derive(Default)]
+struct Lacking(BTreeMap<(Arc<str>, String, usize), (KeyPath, usize)>);
+
+impl Lacking {
+    fn note(&mut self, here: KeyPath, message: impl Into<String>, notes: &Notes<'_, '_>) {
+        let file = Arc::clone(&notes.root.nearest(&here).file);
+        let own = if file == notes.root.position.file { self.0.len() + 1 } else { 0 };
+        self.0.entry((file, message.into(), own)).or_insert((here, 0)).1 += 1;
+    }
+
+    fn report(self, notes: &mut Notes<'_, '_>) {
+        for ((_, message, _), (here, count)) in self.0 {
+            match count - 1 {
+                0 => notes.fault(&here, message),
+                1 => notes.fault(&here, format!("{message}; so does 1 more route of this file")),
+                more => {
+                    notes.fault(&here, format!("{message}; so do {more} more routes of this file"));
+                }
+            }
+        }
     }
 }
 
@@ -108,7 +137,13 @@ fn spells(text: &str, key: &OrganisationKey) -> bool {
     }
 }
 
-fn route(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>) {
+fn route(
+    route: &Route,
+    here: &KeyPath,
+    draft: &Draft,
+    lacking: &mut Lacking,
+    notes: &mut Notes<'_, '_>,
+) {
     if !draft.upstreams.contains_key(&route.upstream) {
         let known = draft.upstreams.keys().map(String::as_str);
         let name = quoted(&route.upstream);
@@ -127,7 +162,7 @@ fn route(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>
     }
     match route.access {
         Access::Public => public(route, here, notes),
-        Access::Required => required(route, here, draft, notes),
+        Access::Required => required(route, here, draft, lacking, notes),
     }
 }
 
@@ -176,28 +211,56 @@ fn public(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
     }
 }
 
-fn required(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, '_>) {
+/// Credentials that nothing here could judge.
+fn credentials(
+    route: &Route,
+    here: &KeyPath,
+    draft: &Draft,
+    lacking: &mut Lacking,
+    notes: &mut Notes<'_, '_>,
+) {
     let accepts = |kind| route.accept.contains(&kind);
     let accept = here.key("accept");
-    if notes.is_written_empty(&accept) {
-        notes.fault(&accept, "lets nobody in; name a credential, or leave it out");
+    let (iam, session) = (!draft.iam.is_absent(), !draft.session.is_absent());
+    let judged = (iam && accepts(Accept::Iam))
+        || (iam && session && accepts(Accept::Session))
+        || (draft.sts_given && accepts(Accept::App));
+    // The default, and a file that serves many gateways, name more than one of them may know.
+    let included = notes.root.nearest(here).file != notes.root.position.file;
+    let general = included || notes.root.at(&accept).is_none();
+    let wanted = |section: bool| !section && !(general && judged);
+    let mut lacks = |message: &str| lacking.note(accept.clone(), message, notes);
+    if (accepts(Accept::Iam) && wanted(iam)) || (accepts(Accept::Session) && session && !iam) {
+        lacks("takes credentials of the IAM provider, and there is no iam section");
+    }
+    if accepts(Accept::Session) && wanted(session) {
+        lacks(
+            "takes sessions, and there is no session section; write accept: [iam] where no browser \
+             logs in",
+        );
+    }
+    let client = draft.iam.get().is_none_or(|iam| iam.client.is_some());
+    if accepts(Accept::Session) && session && !client {
+        lacks("takes sessions, and nobody can log in without iam.client");
+    }
+    if accepts(Accept::App) && wanted(draft.sts_given) {
+        lacks("takes app tokens, and there is no sts section to say whose");
+    }
+}
+
+fn required(
+    route: &Route,
+    here: &KeyPath,
+    draft: &Draft,
+    lacking: &mut Lacking,
+    notes: &mut Notes<'_, '_>,
+) {
+    let accepts = |kind| route.accept.contains(&kind);
+    if notes.is_written_empty(&here.key("accept")) {
+        notes.fault(&here.key("accept"), "lets nobody in; name a credential, or leave it out");
     }
     let by_iam = accepts(Accept::Iam) || accepts(Accept::Session);
-    if by_iam && draft.iam.is_absent() {
-        notes.fault(&accept, "takes credentials of the IAM provider, and there is no iam section");
-    }
-    if accepts(Accept::Session) {
-        if draft.session.is_absent() {
-            let message = "takes sessions, and there is no session section; write accept: [iam] \
-                           where no browser logs in";
-            notes.fault(&accept, message);
-        } else if draft.iam.get().is_some_and(|iam| iam.client.is_none()) {
-            notes.fault(&accept, "takes sessions, and nobody can log in without iam.client");
-        }
-    }
-    if accepts(Accept::App) && !draft.sts_given {
-        notes.fault(&accept, "takes app tokens, and there is no sts section to say whose");
-    }
+    credentials(route, here, draft, lacking, notes);
     let Some(upstream) = draft.upstreams.get(&route.upstream).and_then(super::Part::get) else {
         return;
     };
@@ -207,14 +270,14 @@ fn required(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, 
                 "{} has auth mode NONE, which takes public routes only",
                 quoted(&route.upstream)
             );
-            notes.fault(&here.key("upstream"), message);
+            lacking.note(here.key("upstream"), message, notes);
         }
         UpstreamAuth::Sts { .. } if !draft.sts_given => {
             let message = format!(
                 "{} has auth mode STS, and there is no sts section",
                 quoted(&route.upstream)
             );
-            notes.fault(&here.key("upstream"), message);
+            lacking.note(here.key("upstream"), message, notes);
         }
         _ => {}
     }
@@ -228,6 +291,6 @@ fn required(route: &Route, here: &KeyPath, draft: &Draft, notes: &mut Notes<'_, 
     };
     if route.permissions != Requirement::Nothing && by_iam && no_roles && !by_outside_service {
         let message = "come from nowhere: without iam_roles no caller has any permission here";
-        notes.fault(&here.key("permissions"), message);
+        lacking.note(here.key("permissions"), message, notes);
     }
 }

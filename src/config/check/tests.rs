@@ -101,7 +101,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "more than 4MiB",
     ),
     ("iam: null\n", "routes[0].accept", "no iam section"),
-    ("session: null\n", "routes[0].accept", "no session section"),
+    (
+        "session: null\nroutes: [{ path: /a, accept: [session, iam], upstream: core }]\n",
+        "routes[0].accept",
+        "no session section",
+    ),
     ("session: { keys: [] }\n", "session.keys", "names no key"),
     (
         "session: { keys: [{ file: session-key }], idle_timeout: 2d }\n",

@@ -20,7 +20,9 @@ section! {
         methods: Vec<Method> = "[]",
         /// Whether a credential is asked for.
         access: Access = "required",
-        /// Credentials accepted.
+        /// Credentials accepted. Left out, or in an included file, it may name what this gateway
+        /// has no section to judge by: sessions where nobody logs in, for example. That is then
+        /// not accepted; of what is left there has to be one.
         accept: Vec<Accept> = "[session, iam]",
         /// Permissions demanded: a list for any of, `{ all: [...] }` for all of.
         permissions: Requirement = "[]",
