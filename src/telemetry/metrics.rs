@@ -318,6 +318,29 @@ pub struct Scrape<'a> {
 mod tests {
     use super::*;
 
+    /// Every metric that `conf/alerts.yaml` names is one of ours.
+    #[test]
+    fn alerts_look_at_metrics_that_there_are() {
+        let rules: serde_yaml::Value =
+            serde_yaml::from_str(include_str!("../../conf/alerts.yaml")).unwrap();
+        let source = include_str!("metrics.rs");
+        let mut found = 0;
+        for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {
+            assert!(rule["alert"].is_string() && rule["annotations"]["summary"].is_string());
+            let expression = rule["expr"].as_str().unwrap();
+            let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+            for name in expression.split(word).filter(|it| it.starts_with("portcullis_")) {
+                found += 1;
+                assert!(source.contains(&format!("\"{name}\",")), "{name} in {expression}");
+            }
+            for quoted in expression.split("reason=\"").skip(1) {
+                let reason = quoted.split('"').next().unwrap();
+                assert!(Reason::ALL.iter().any(|known| known.word() == reason), "{reason}");
+            }
+        }
+        assert!(found >= 8, "{found}");
+    }
+
     #[test]
     fn what_is_counted_is_shown() {
         let metrics = Metrics::new(&["/a/{id}"], true).unwrap();

@@ -19,6 +19,7 @@ mod logout;
 mod operations;
 mod organisations;
 mod patterns;
+mod perimeter;
 mod policy_cases;
 mod policy_files;
 mod provider_down;

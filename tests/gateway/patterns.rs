@@ -18,6 +18,8 @@ use crate::{
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/patterns");
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// What stands in the file with Core's static token.
+const CORE_TOKEN: &str = "static-token-of-the-patterns";
 /// What stands in the files for a listener of the world outside.
 const LISTENER: &str = "address: 0.0.0.0:8443, tls: { certificate: /etc/portcullis/tls.crt, key: \
                         /etc/portcullis/tls.key }";
@@ -58,6 +60,7 @@ impl World {
             ("iam-client", &given["TEST_CLIENT_SECRET"]),
             ("sts-1.pem", &given["TEST_STS_KEY"]),
             ("sts-2.pem", &another["TEST_STS_KEY"]),
+            ("core-token", &CORE_TOKEN.to_owned()),
         ];
         // Paths of secrets are relative to the configuration's own.
         text = text.replace("/run/secrets/", "");
@@ -270,6 +273,44 @@ async fn sts_only() {
     assert!(world.bff.seen().is_empty());
 }
 
+/// Both unsafe modes: who may, what Core is shown of it, and the record that is there first.
+async fn unsafe_core(file: &str, shown: &[&str]) {
+    let issuer = Issuer::start().await;
+    let world = World::start(file, &issuer.url, free_port()).await;
+    let rosa = issuer.token("rosa", "reader");
+    assert_eq!(world.get(&list(ACME), Some(&rosa)).await, 200);
+    let seen = world.core.take();
+    assert_eq!((seen.len(), seen[0].header("authorization")), (1, shown.to_vec()));
+    let id = seen[0].header("x-request-id")[0];
+    let records = world.gateway.output();
+    let first = records.lines().find(|line| line.contains(id)).unwrap();
+    assert!(first.contains("\"kind\":\"audit_intent\""), "{first}");
+    let norman = issuer.token("norman", "nothing");
+    for (target, token, status) in [
+        (list(OTHER), Some(&rosa), 403),
+        ("/api/credential/v1".to_owned(), Some(&rosa), 400),
+        (list(ACME), Some(&norman), 403),
+        (list(ACME), None, 401),
+    ] {
+        assert_eq!(world.get(&target, token.map(String::as_str)).await, status, "{target}");
+    }
+    assert_eq!(world.ask(Method::DELETE, &list(ACME), Some(&rosa)).await, 405);
+    assert!(world.core.seen().is_empty());
+    assert_eq!(world.get("/ssi/a", None).await, 200);
+    assert!(world.core.take()[0].header("authorization").is_empty());
+}
+
+#[tokio::test]
+async fn core_in_unsafe_none() {
+    unsafe_core("core-in-unsafe-none.yaml", &[]).await;
+}
+
+#[tokio::test]
+async fn core_in_unsafe_static() {
+    let shown = format!("Bearer {CORE_TOKEN}");
+    unsafe_core("core-in-unsafe-static.yaml", &[&shown]).await;
+}
+
 #[test]
 fn every_pattern_has_its_test() {
     let source = include_str!("patterns.rs");
@@ -281,5 +322,5 @@ fn every_pattern_has_its_test() {
         assert!(source.contains(&format!("\"{name}\"")), "nothing starts {name}");
         files += 1;
     }
-    assert!(files >= 6, "{files} patterns");
+    assert!(files >= 8, "{files} patterns");
 }
