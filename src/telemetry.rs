@@ -34,9 +34,11 @@ pub fn start_diagnostics(level: LevelFilter, format: Format) {
         builder.filter_module("pingora_core::server", level.min(LevelFilter::Warn));
         builder.filter_module("pingora_core::listeners", level.min(LevelFilter::Warn));
     }
-    // From debug on it writes down heads as they are, credentials that servers echo among them.
+    // From debug on Pingora writes down heads as they are, credentials that servers echo among them.
     let heads = if level < LevelFilter::Debug { LevelFilter::Off } else { LevelFilter::Info };
-    builder.filter_module("pingora_core::protocols::http", heads);
+    for writes_heads in ["pingora_core::protocols::http", "pingora_proxy"] {
+        builder.filter_module(writes_heads, heads);
+    }
     match format {
         Format::Json => builder.format(json_line),
         Format::Text => builder.format_target(false).format_timestamp_millis(),

@@ -26,13 +26,14 @@ pub struct Metrics {
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
-    records_written: IntGaugeVec,
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
     drift: DriftMetrics,
 }
 
 struct PerimeterMetrics {
+    /// Whether records can be written.
+    records: IntGaugeVec,
     breaches: IntGaugeVec,
     checked: IntGauge,
 }
@@ -147,11 +148,6 @@ impl Metrics {
                 "Records lost because their target was too slow or broken.",
                 &["kind"],
             )?,
-            records_written: gauges(
-                "portcullis_records_writable",
-                "Whether the last record could be written to its target.",
-                &["kind"],
-            )?,
             perimeter: PerimeterMetrics::new(&registry)?,
             jwks_age: gauges(
                 "portcullis_jwks_age_seconds",
@@ -214,7 +210,7 @@ impl Metrics {
             follow(&self.records_dropped, kind, *total);
         }
         for (kind, written) in scrape.written {
-            self.records_written.with_label_values(&[*kind]).set(i64::from(*written));
+            self.perimeter.records.with_label_values(&[*kind]).set(i64::from(*written));
         }
         if let Some(found) = scrape.perimeter {
             self.perimeter.set(found);
@@ -246,9 +242,15 @@ impl PerimeterMetrics {
             "portcullis_perimeter_checked_timestamp_seconds",
             "When ways around the gateway were last looked for; 0: never.",
         )?;
+        let records = Opts::new(
+            "portcullis_records_writable",
+            "Whether the last record could be written to its target.",
+        );
+        let records = IntGaugeVec::new(records, &["kind"])?;
+        registry.register(Box::new(records.clone()))?;
         registry.register(Box::new(breaches.clone()))?;
         registry.register(Box::new(checked.clone()))?;
-        Ok(Self { breaches, checked })
+        Ok(Self { records, breaches, checked })
     }
 
     fn set(&self, found: &perimeter::Findings) {

@@ -228,7 +228,7 @@ fn credentials(
     // The default, and a file that serves many gateways, name more than one of them may know.
     let included = notes.root.nearest(here).file != notes.root.position.file;
     let general = included || notes.root.at(&accept).is_none();
-    let wanted = |section: bool| !section && !(general && judged);
+    let wanted = |section: bool| !(section || general && judged);
     let mut lacks = |message: &str| lacking.note(accept.clone(), message, notes);
     if (accepts(Accept::Iam) && wanted(iam)) || (accepts(Accept::Session) && session && !iam) {
         lacks("takes credentials of the IAM provider, and there is no iam section");
