@@ -166,7 +166,7 @@ async fn the_static_token_is_shown_nowhere() {
                 let answer = request.send().await.unwrap();
                 // A public route passes the answer as it is; the token never went there.
                 if target != "/ssi/a" {
-                    shown.push_str(&format!("{:?}\n", answer.headers()));
+                    shown.extend([format!("{:?}", answer.headers()), "\n".to_owned()]);
                     shown.push_str(&answer.text().await.unwrap());
                 }
             }
