@@ -87,6 +87,7 @@ fn decision(criterion: &mut Criterion) {
         permissions: Requirement::AnyOf(permissions(&["CREDENTIAL_LIST"])),
         roles: Vec::new(),
         app_token: true,
+        named: false,
         condition: None,
         cross_organisation: false,
         enforce: true,
