@@ -5,14 +5,19 @@
 //! wins whatever the order of the routes; its methods then decide: a path that is known with
 //! other methods is 405 and never falls through to a wider pattern. No route is 404.
 //!
+//! Routes that begin with the same two literal segments have a small router of their own, which
+//! is found by a hash of them: what a request costs hardly depends on how many other services the
+//! table has. The answer is that of the one router of all routes, which is asked for all the rest.
+//!
 //! Pure: the table is made once and only read.
 
 mod pattern;
 
 use std::{collections::HashMap, fmt};
 
+use foldhash::fast::FixedState;
 use http::Method;
-use matchit::{Params, Router};
+use matchit::{InsertError, Match as Matched, Router};
 
 pub use self::pattern::PathPattern;
 use crate::refusal::{Reason, Refusal};
@@ -36,9 +41,12 @@ pub struct Methods(u8);
 pub struct RouteTable<T> {
     routes: Vec<(Pattern, T)>,
     /// Hosts that have routes of their own; every other host has [`RouteTable::everywhere`].
-    by_host: HashMap<Box<str>, Branch>,
+    by_host: Table<Branch>,
     everywhere: Branch,
 }
+
+/// The operator's names, and no others, are kept, so a request cannot make them collide.
+type Table<V> = HashMap<Box<str>, V, FixedState>;
 
 /// What a request matched.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +81,7 @@ impl<T> RouteTable<T> {
     /// When two routes would match the same request, or a pattern is malformed.
     pub fn new(routes: Vec<(Pattern, T)>) -> Result<Self, TableError> {
         let mut everywhere = Branch::default();
-        let mut by_host = HashMap::<Box<str>, Branch>::new();
+        let mut by_host = Table::<Branch>::default();
         let all_hosts = |pattern: &Pattern| pattern.hosts.is_empty();
         for (index, (pattern, _)) in routes.iter().enumerate() {
             for host in &pattern.hosts {
@@ -144,16 +152,18 @@ impl<'p, T> Match<'_, 'p, T> {
         if self.slash_added {
             return None;
         }
-        let matched = self.branch.router.at(self.path).ok()?;
+        let matched = self.branch.at(self.path)?;
         debug_assert!(std::ptr::eq(self.end, self.branch.ends.get(*matched.value)?));
-        let params: Params<'_, 'p> = matched.params;
-        params.iter().nth(at).map(|(_, value)| value)
+        matched.params.iter().nth(at).map(|(_, value)| value)
     }
 }
 
 #[derive(Debug, Default)]
 struct Branch {
+    /// Every pattern.
     router: Router<usize>,
+    /// The same patterns by their [`start`], where they have one.
+    by_start: Table<Router<usize>>,
     ends: Vec<End>,
     by_shape: HashMap<String, usize>,
 }
@@ -174,8 +184,7 @@ impl Branch {
         let end_at = if let Some(&end_at) = self.by_shape.get(&shape) {
             end_at
         } else {
-            self.router
-                .insert(&*shape, self.ends.len())
+            self.lead(&shape, self.ends.len())
                 .map_err(|error| TableError::Pattern(index, error.to_string()))?;
             self.by_shape.insert(shape.clone(), self.ends.len());
             let wide = pattern.path.is_wide();
@@ -192,21 +201,41 @@ impl Branch {
 
     /// `/a/{*rest}` covers `/a/` too, which matchit by itself does not match.
     fn finish(&mut self) -> Result<(), TableError> {
-        for (at, end) in self.ends.iter().enumerate().filter(|(_, end)| end.wide) {
+        let ends = std::mem::take(&mut self.ends);
+        for (at, end) in ends.iter().enumerate().filter(|(_, end)| end.wide) {
             let bare = end.shape.trim_end_matches("{*rest}");
             if !self.by_shape.contains_key(bare) {
                 let index = end.routes.first().map_or(0, |(_, index)| *index);
-                self.router
-                    .insert(bare, at)
+                self.lead(bare, at)
                     .map_err(|error| TableError::Pattern(index, error.to_string()))?;
             }
         }
+        self.ends = ends;
         Ok(())
+    }
+
+    /// Lets a shape lead to an end.
+    fn lead(&mut self, shape: &str, end_at: usize) -> Result<(), InsertError> {
+        self.router.insert(shape, end_at)?;
+        match start(shape) {
+            Some(start) if !start.contains(['{', '}']) => {
+                self.by_start.entry(start.into()).or_default().insert(shape, end_at)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The pattern that a path matches. What is literal wins over what is not, from left to
+    /// right; so where one of those matches that begin as the path does, no other would win.
+    fn at<'p>(&self, path: &'p str) -> Option<Matched<'_, 'p, &usize>> {
+        let near = start(path).and_then(|start| self.by_start.get(start));
+        let near = near.and_then(|router| router.at(path).ok());
+        near.or_else(|| self.router.at(path).ok())
     }
 
     /// The end that a path leads to, and whether it is one for an empty catch-all.
     fn locate(&self, path: &str) -> Option<(usize, bool)> {
-        let matched = self.router.at(path).ok()?;
+        let matched = self.at(path)?;
         let empty_rest = self
             .ends
             .get(*matched.value)
@@ -234,6 +263,14 @@ impl Branch {
             "a trailing slash more or less would lead to a more specific route",
         ))
     }
+}
+
+/// The first two segments of a path, or of a pattern's shape: `/api/credential`.
+fn start(path: &str) -> Option<&str> {
+    let mut slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
+    let second = slashes.next()?;
+    let end = slashes.next().unwrap_or(path.len());
+    (end > second + 1).then(|| path.get(..end)).flatten()
 }
 
 impl Methods {

@@ -123,3 +123,59 @@ proptest! {
         prop_assert_eq!(find(&table, "GET", &path), expected);
     }
 }
+
+#[test]
+fn the_start_of_a_path_is_its_first_two_segments() {
+    for (path, expected) in [
+        ("/", None),
+        ("/api", None),
+        ("/api/", None),
+        ("/api/did", Some("/api/did")),
+        ("/api/did/", Some("/api/did")),
+        ("/api/did/v1/1", Some("/api/did")),
+        ("/api/{*rest}", Some("/api/{*rest}")),
+    ] {
+        assert_eq!(start(path), expected, "{path}");
+    }
+}
+
+fn segments(all: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let path = prop::collection::vec(prop::sample::select(all), 1..5);
+    path.prop_map(|segments| segments.iter().map(|segment| format!("/{segment}")).collect())
+}
+
+proptest! {
+    /// Whatever routes there are: the router of a path's beginning answers as the one of all.
+    #[test]
+    fn a_start_of_its_own_changes_no_answer(
+        patterns in prop::collection::vec(segments(&["a", "b", "ab", "{x}", "{*rest}", ""]), 1..12),
+        paths in prop::collection::vec(segments(&["a", "b", "ab", "abc", "c", ""]), 1..30),
+    ) {
+        let mut branch = Branch::default();
+        let parsed = patterns.iter().map(|text| {
+            // One name in a pattern only once.
+            let mut number = 0;
+            text.split_inclusive("{x}").map(|part| {
+                number += 1;
+                part.replace("{x}", &format!("{{x{number}}}"))
+            }).collect::<String>()
+        });
+        for (index, path) in parsed.filter_map(|text| PathPattern::parse(&text).ok()).enumerate() {
+            let pattern = Pattern { path, hosts: vec![], methods: Methods::EVERY };
+            let _ = branch.insert(index, &pattern);
+        }
+        prop_assume!(branch.finish().is_ok());
+        for path in &paths {
+            let whole = branch.router.at(path).ok();
+            let quick = branch.at(path);
+            prop_assert_eq!(
+                whole.as_ref().map(|found| found.value),
+                quick.as_ref().map(|found| found.value),
+                "{}", path
+            );
+            if let (Some(whole), Some(quick)) = (whole, quick) {
+                prop_assert!(whole.params.iter().map(|(_, v)| v).eq(quick.params.iter().map(|(_, v)| v)));
+            }
+        }
+    }
+}
