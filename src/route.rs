@@ -267,10 +267,11 @@ impl Branch {
 
 /// The first two segments of a path, or of a pattern's shape: `/api/credential`.
 fn start(path: &str) -> Option<&str> {
-    let mut slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
-    let second = slashes.next()?;
-    let end = slashes.next().unwrap_or(path.len());
-    (end > second + 1).then(|| path.get(..end)).flatten()
+    let slash = |bytes: &[u8]| bytes.iter().position(|&byte| byte == b'/');
+    let second = 1 + slash(path.as_bytes().get(1..)?)?;
+    let rest = path.as_bytes().get(second + 1..)?;
+    let length = slash(rest).unwrap_or(rest.len());
+    (length > 0).then(|| path.get(..=second + length)).flatten()
 }
 
 impl Methods {
