@@ -141,7 +141,7 @@ fn the_start_of_a_path_is_its_first_two_segments() {
 
 fn segments(all: &'static [&'static str]) -> impl Strategy<Value = String> {
     let path = prop::collection::vec(prop::sample::select(all), 1..5);
-    path.prop_map(|segments| segments.iter().map(|segment| format!("/{segment}")).collect())
+    path.prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
 proptest! {
