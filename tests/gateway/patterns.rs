@@ -264,13 +264,24 @@ async fn sts_only() {
     for (method, target, status) in [
         (Method::GET, "/sts/token", 405),
         (Method::POST, "/sts/token/x", 404),
-        (Method::GET, "/api/credential/v1", 404),
+        (Method::GET, "/api/sts/role/v1", 404),
         (Method::POST, "/api/sts/role/v1", 404),
         (Method::GET, "/", 404),
     ] {
         assert_eq!(world.ask(method, target, Some(&alice)).await, status, "{target}");
     }
-    assert!(world.bff.seen().is_empty());
+    // Core is served with what the endpoint gives, and with nothing else.
+    let url = format!("{}/sts/token", world.sts_url);
+    let (_, answer) = exchange(&url, &alice, "one-core").await;
+    let own = answer["access_token"].as_str().unwrap();
+    let asked = world.sts.exchanges();
+    assert_eq!(world.get(&list(ACME), Some(own)).await, 200);
+    assert_eq!(only_token(&world.core), own, "as it came");
+    assert_eq!(world.get(&list(OTHER), Some(own)).await, 403);
+    assert_eq!(world.get(&list(ACME), Some(&alice)).await, 401, "an IAM token");
+    assert_eq!(world.get(&list(ACME), None).await, 401);
+    assert_eq!(world.sts.exchanges(), asked, "nothing is exchanged here");
+    assert!(world.core.seen().is_empty() && world.bff.seen().is_empty());
 }
 
 /// Both unsafe modes: who may, what Core is shown of it, and the record that is there first.
