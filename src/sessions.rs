@@ -8,6 +8,7 @@
 
 mod cookie_store;
 mod redis_store;
+mod refreshes;
 mod renewal;
 mod store;
 
@@ -303,6 +304,12 @@ impl Sessions {
     #[must_use]
     pub fn is_up(&self) -> Option<bool> {
         self.store.is_up()
+    }
+
+    /// Attempts to renew tokens since the start, by what came of them.
+    #[must_use]
+    pub fn refreshes(&self) -> [(&'static str, u64); 4] {
+        self.renewer.refreshes().read()
     }
 
     async fn revoke(

@@ -81,8 +81,11 @@ impl Admin {
             self.watched.watches.iter().map(|watch| (watch.upstream(), watch.found())).collect();
         let perimeter = self.watched.perimeter.as_ref().and_then(|perimeter| perimeter.found());
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
+        let sessions = state.browsers.as_ref().map(|browsers| &browsers.sessions);
+        let refreshes = sessions.map(|sessions| sessions.refreshes());
         self.records.metrics.render(&Scrape {
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            refreshes: refreshes.as_ref().map_or(&[], |outcomes| &outcomes[..]),
             dropped: &[
                 ("access", self.records.access.dropped()),
                 ("audit", self.records.audit.dropped()),
@@ -95,7 +98,7 @@ impl Admin {
             perimeter: perimeter.as_deref(),
             jwks: &jwks,
             drift: &watched,
-            session_store: state.browsers.as_ref().and_then(|browsers| browsers.sessions.is_up()),
+            session_store: sessions.and_then(|sessions| sessions.is_up()),
         })
     }
 

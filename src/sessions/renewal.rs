@@ -11,6 +11,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     VerifyIam,
+    refreshes::Refreshes,
     store::{Fence, Lease, Store},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub(super) struct Renewer {
     /// Sessions whose last attempt brought nothing.
     failures: Cache<SessionId, Failure>,
     slots: Arc<Semaphore>,
+    refreshes: Refreshes,
 }
 
 type SessionId = [u8; 16];
@@ -71,7 +73,13 @@ impl Renewer {
                 .time_to_live(FAILURE_REMEMBERED)
                 .build(),
             slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            refreshes: Refreshes::default(),
         }
+    }
+
+    /// What came of every attempt so far.
+    pub(super) const fn refreshes(&self) -> &Refreshes {
+        &self.refreshes
     }
 
     /// Joins the attempt that is under way for a session, or begins one.
@@ -99,7 +107,9 @@ impl Renewer {
 
     async fn fly(&self, flight: Flight<SessionId, Landed>, session: Session, now: Timestamp) {
         let started = Instant::now();
-        let landed = match self.store.lease(&session, now).await {
+        let lease = self.store.lease(&session, now).await;
+        let asked = matches!(lease, Lease::Granted(_));
+        let landed = match lease {
             // Another one landed between the look into the store and this one's start.
             Lease::Newer(newer) => Landed::Renewed(Arc::from(newer)),
             Lease::Ended => Landed::Ended("the session was ended"),
@@ -109,6 +119,7 @@ impl Renewer {
                 self.pause(&session, now + started.elapsed() + Duration::from_secs(1))
             }
         };
+        self.refreshes.count(&landed, asked);
         flight.land(landed);
     }
 

@@ -23,6 +23,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     session_store_up: IntGauge,
     exchanges: IntCounterVec,
+    refreshes: IntCounterVec,
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
@@ -133,6 +134,11 @@ impl Metrics {
                 "App tokens asked for, by outcome.",
                 &["outcome"],
             )?,
+            refreshes: counters(
+                "portcullis_session_refreshes_total",
+                "Attempts to renew the tokens of a session, by outcome.",
+                &["outcome"],
+            )?,
             events: counters(
                 "portcullis_login_events_total",
                 "What happened at our own endpoints: logins, logouts, token exchanges.",
@@ -205,6 +211,9 @@ impl Metrics {
         };
         for (outcome, total) in scrape.exchanges {
             follow(&self.exchanges, outcome, *total);
+        }
+        for (outcome, total) in scrape.refreshes {
+            follow(&self.refreshes, outcome, *total);
         }
         for (kind, total) in scrape.dropped {
             follow(&self.records_dropped, kind, *total);
@@ -300,6 +309,8 @@ fn number(count: u64) -> i64 {
 pub struct Scrape<'a> {
     /// App tokens by outcome, since the start.
     pub exchanges: &'a [(&'static str, u64)],
+    /// Attempts to renew the tokens of sessions, by outcome, since the start.
+    pub refreshes: &'a [(&'static str, u64)],
     /// Lost records by kind, since the start.
     pub dropped: &'a [(&'static str, u64)],
     /// Kinds of records, and whether the last one was written.

@@ -62,6 +62,13 @@ impl World {
         browser.fetch(&self.gateway.url(CORE)).await
     }
 
+    /// Attempts of this outcome, by the metrics.
+    async fn counted(&self, outcome: &str) -> u64 {
+        let name = format!("portcullis_session_refreshes_total{{outcome=\"{outcome}\"}} ");
+        let metrics = self.gateway.metrics().await;
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    }
+
     async fn refused(&self, browser: &mut Browser) -> (u16, String) {
         let answer = self.ask(browser).await;
         (answer.status().as_u16(), reason(&answer.text().await.unwrap()))
@@ -105,6 +112,7 @@ async fn r33_a_hundred_requests_at_the_end_of_a_token_cause_one_refresh() {
     assert_eq!((world.provider.refreshes(), world.provider.reused()), (1, 0));
     assert_eq!(answer.headers().get("cache-control"), None);
     assert_eq!(late.headers()["cache-control"], "no-store");
+    assert_eq!((world.counted("renewed").await, world.counted("failed").await), (1, 0));
 }
 
 #[tokio::test]
@@ -196,6 +204,7 @@ async fn r33_a_lost_answer_costs_nothing_while_the_token_is_good_and_then_a_logi
     assert_eq!(world.provider.reused(), 1);
     assert_eq!(browser.navigate(&world.gateway.url("/desk/x")).await.status(), 302);
     assert_eq!(world.provider.refreshes(), 2, "what is refused is not tried again");
+    assert_eq!((world.counted("failed").await, world.counted("ended").await), (1, 1));
 }
 
 #[tokio::test]
