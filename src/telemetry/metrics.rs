@@ -21,15 +21,19 @@ pub struct Metrics {
     refusals: Vec<IntCounter>,
     trial_refusals: IntCounterVec,
     in_flight: IntGauge,
-    session_store_up: IntGauge,
+    sessions: SessionMetrics,
     exchanges: IntCounterVec,
-    refreshes: IntCounterVec,
     events: IntCounterVec,
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
     drift: DriftMetrics,
+}
+
+struct SessionMetrics {
+    store_up: IntGauge,
+    refreshes: IntCounterVec,
 }
 
 struct PerimeterMetrics {
@@ -99,12 +103,7 @@ impl Metrics {
         let refusals =
             counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
         let in_flight = IntGauge::new("portcullis_requests_in_flight", "Requests under way.")?;
-        let session_store_up = IntGauge::new(
-            "portcullis_session_store_up",
-            "Whether the store of sessions answers; -1: there is none, or it was not asked yet.",
-        )?;
         registry.register(Box::new(in_flight.clone()))?;
-        registry.register(Box::new(session_store_up.clone()))?;
         let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         Ok(Self {
@@ -128,15 +127,10 @@ impl Metrics {
                 &["reason"],
             )?,
             in_flight,
-            session_store_up,
+            sessions: SessionMetrics::new(&registry)?,
             exchanges: counters(
                 "portcullis_app_tokens_total",
                 "App tokens asked for, by outcome.",
-                &["outcome"],
-            )?,
-            refreshes: counters(
-                "portcullis_session_refreshes_total",
-                "Attempts to renew the tokens of a session, by outcome.",
                 &["outcome"],
             )?,
             events: counters(
@@ -213,7 +207,7 @@ impl Metrics {
             follow(&self.exchanges, outcome, *total);
         }
         for (outcome, total) in scrape.refreshes {
-            follow(&self.refreshes, outcome, *total);
+            follow(&self.sessions.refreshes, outcome, *total);
         }
         for (kind, total) in scrape.dropped {
             follow(&self.records_dropped, kind, *total);
@@ -233,10 +227,27 @@ impl Metrics {
         for (upstream, found) in scrape.drift {
             self.drift.set(upstream, found.as_deref());
         }
-        self.session_store_up.set(scrape.session_store.map_or(-1, i64::from));
+        self.sessions.store_up.set(scrape.session_store.map_or(-1, i64::from));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl SessionMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let store_up = IntGauge::new(
+            "portcullis_session_store_up",
+            "Whether the store of sessions answers; -1: there is none, or it was not asked yet.",
+        )?;
+        let refreshes = Opts::new(
+            "portcullis_session_refreshes_total",
+            "Attempts to renew the tokens of a session, by outcome.",
+        );
+        let refreshes = IntCounterVec::new(refreshes, &["outcome"])?;
+        registry.register(Box::new(store_up.clone()))?;
+        registry.register(Box::new(refreshes.clone()))?;
+        Ok(Self { store_up, refreshes })
     }
 }
 
