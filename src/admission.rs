@@ -21,7 +21,7 @@ use self::caller::Caller;
 pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
 use crate::{
     authentication::Authenticator,
-    credential::{self, Credential},
+    credential::{self, ActAs, Credential, Sources},
     identity::Identity,
     login::{Choice, Login, Standing},
     organisation::{
@@ -88,6 +88,8 @@ pub struct Target {
     pub places: Vec<Named>,
     /// Who answers.
     pub upstream: Arc<Upstream>,
+    /// In whose name it is called.
+    pub act_as: ActAs,
     /// Bytes of a request body.
     pub body: u64,
     /// In place of the upstream's time-outs.
@@ -218,11 +220,13 @@ impl State {
     ) -> Result<Admitted, Refusal> {
         let judged = self.judge(identified, request, headers, body, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
-        let demand = allowed.target.upstream.demand();
+        let Target { upstream, act_as, .. } = &allowed.target;
+        facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
+        let (permit, sources) = (&allowed.permit, self.sources());
         let credential =
-            credential::obtain(&allowed.permit, demand, self.sts.as_ref(), now).await?;
-        if let Credential::App(served) = &credential {
-            facts.token_id.clone_from(&served.token.issued.id);
+            credential::obtain(permit, upstream.demand(), act_as, sources, now).await?;
+        if let Credential::App(served, _) = &credential {
+            facts.issued(&served.token.issued);
             if let Some(unmet) = allowed.permit.unmet(&served.token.issued.permissions) {
                 facts.would_refuse(&unmet);
             }
@@ -324,7 +328,7 @@ impl State {
     /// Forgets a grant's app token, which the upstream would not take. Says whether another may
     /// do better: not when it was issued for this very request, nor when the caller brought it.
     pub async fn disown(&self, grant: &Grant) -> bool {
-        let (Some(sts), Credential::App(served)) = (&self.sts, &grant.credential) else {
+        let (Some(sts), Credential::App(served, _)) = (&self.sts, &grant.credential) else {
             return false;
         };
         if served.cached {
@@ -343,13 +347,20 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let demand = grant.target.upstream.demand();
-        let sts = self.sts.as_ref();
-        grant.credential = credential::obtain(&grant.permit, demand, sts, now).await?;
-        if let Credential::App(served) = &grant.credential {
-            facts.token_id.clone_from(&served.token.issued.id);
+        let Target { upstream, act_as, .. } = &grant.target;
+        let (permit, sources) = (&grant.permit, self.sources());
+        let credential =
+            credential::obtain(permit, upstream.demand(), act_as, sources, now).await?;
+        if let Credential::App(served, _) = &credential {
+            facts.issued(&served.token.issued);
         }
+        grant.credential = credential;
         Ok(())
+    }
+
+    /// Where credentials come from.
+    const fn sources(&self) -> Sources<'_> {
+        Sources { sts: self.sts.as_ref(), rights: self.rights() }
     }
 
     /// What a user is told about their own rights.

@@ -6,6 +6,7 @@
 
 mod identity_provider;
 mod routes;
+mod technical_users;
 mod token_service;
 mod upstreams;
 mod watches;
@@ -22,7 +23,7 @@ use url::Url;
 
 use crate::{
     admission::{Browsers, State},
-    authentication::{Authenticator, TrustedIssuer},
+    authentication::{Accepted, Authenticator, TrustedIssuer},
     bearer::verified::Verified,
     config::{self, Config, Loaded, RedisUrl},
     http_client,
@@ -103,7 +104,9 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     let browsers = browsers(config, provider.as_ref().zip(logout), authenticator, &mut defects);
     let roles = token_service::roles(config, &mut defects);
     let upstreams = upstreams::assemble(config, &mut defects);
-    let routes = routes::assemble(config, &upstreams, &mut defects);
+    let verify = verify_iam(authenticator());
+    let users = technical_users::assemble(config, iam.as_ref(), &verify, &mut defects);
+    let routes = routes::assemble(config, &upstreams, &users, &mut defects);
     let watches = watches::assemble(loaded, &mut defects);
     let perimeter = perimeter(config, &upstreams, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
@@ -193,14 +196,7 @@ fn browsers(
         },
     };
     let jar = Arc::new(defects.take("session.cookie", cookie::Jar::new(&cookies, ring))?);
-    let judge = Arc::new(authenticator());
-    let verify_iam: VerifyIam = Arc::new(move |token, now| {
-        let judge = Arc::clone(&judge);
-        Box::pin(async move {
-            let accept = crate::authentication::Accepted { iam: true, app: None };
-            judge.bearer(&token, accept, now).await.map(|identity| (*identity).clone())
-        })
-    });
+    let verify_iam = verify_iam(authenticator());
     let limits = Limits { idle: settings.idle_timeout, absolute: settings.absolute_timeout };
     let store = session_store(&settings.store, &jar, limits, defects)?;
     let sessions = Sessions::new(jar, store, limits, Arc::clone(provider), Arc::clone(&verify_iam));
@@ -213,6 +209,18 @@ fn browsers(
     let (at_work, provider) = (Arc::clone(&sessions), Arc::clone(provider));
     let login = Login::new(login, at_work, provider, verify_iam, verify_logout);
     Some(Browsers { sessions, login: defects.take("session", login)? })
+}
+
+/// Judges tokens as bearer tokens are judged.
+fn verify_iam(authenticator: Authenticator) -> VerifyIam {
+    let judge = Arc::new(authenticator);
+    Arc::new(move |token, now| {
+        let judge = Arc::clone(&judge);
+        Box::pin(async move {
+            let accept = Accepted { iam: true, app: None };
+            judge.bearer(&token, accept, now).await.map(|identity| (*identity).clone())
+        })
+    })
 }
 
 fn session_store(

@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc};
 use secrecy::SecretString;
 
 use crate::{
-    identity::Proof,
-    policy::Permit,
+    identity::{Identity, Proof},
+    policy::{Permit, Rights},
     refusal::{Reason, Refusal},
-    sts::{Ask, Served, Sts},
+    sts::{Actor, Ask, Served, Sts},
+    technical_user::TechnicalUser,
     time::Timestamp,
 };
 
@@ -37,6 +38,40 @@ impl Demand {
     }
 }
 
+/// In whose name the upstream is called.
+#[derive(Clone, Debug, Default)]
+pub enum ActAs {
+    /// The caller's.
+    #[default]
+    Caller,
+    /// A technical user's own.
+    TechnicalUser(Arc<TechnicalUser>),
+    /// The caller's, by a technical user on their behalf.
+    Delegate(Arc<TechnicalUser>),
+}
+
+impl ActAs {
+    /// The technical user, where there is one.
+    #[must_use]
+    pub const fn technical_user(&self) -> Option<&Arc<TechnicalUser>> {
+        match self {
+            Self::Caller => None,
+            Self::TechnicalUser(user) | Self::Delegate(user) => Some(user),
+        }
+    }
+}
+
+/// For whom a token was issued that goes to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The caller.
+    Caller,
+    /// A technical user, who stands in the caller's place.
+    TechnicalUser,
+    /// The caller, with a technical user as its actor.
+    Delegate,
+}
+
 /// What goes into the upstream's `Authorization`.
 #[derive(Clone)]
 pub enum Credential {
@@ -45,12 +80,12 @@ pub enum Credential {
     /// Whatever the caller sent, untouched: public routes, whose protocols have tokens of
     /// their own (OpenID4VCI access tokens, wallet attestations).
     Passed,
-    /// The caller's IAM token.
-    Iam(SecretString),
+    /// An IAM token.
+    Iam(SecretString, Holder),
     /// The app token that the caller brought.
     Own(SecretString),
     /// An app token of ours.
-    App(Served),
+    App(Served, Holder),
     /// The upstream's static token.
     Static(Arc<SecretString>),
 }
@@ -62,8 +97,9 @@ impl Credential {
         match self {
             Self::None => "none",
             Self::Passed => "passed",
-            Self::Iam(_) => "iam",
-            Self::Own(_) | Self::App(_) => "app",
+            Self::Iam(_, holder) => holder.word("iam"),
+            Self::Own(_) => "app",
+            Self::App(_, holder) => holder.word("app"),
             Self::Static(_) => "static",
         }
     }
@@ -73,8 +109,8 @@ impl Credential {
     pub fn token(&self) -> Option<&SecretString> {
         match self {
             Self::None | Self::Passed => None,
-            Self::Iam(token) | Self::Own(token) => Some(token),
-            Self::App(served) => Some(&served.token.issued.token),
+            Self::Iam(token, _) | Self::Own(token) => Some(token),
+            Self::App(served, _) => Some(&served.token.issued.token),
             Self::Static(token) => Some(token),
         }
     }
@@ -86,9 +122,12 @@ impl fmt::Display for Credential {
         f.write_str(match self {
             Self::None => "none",
             Self::Passed => "whatever the caller sent, untouched",
-            Self::Iam(_) => "the caller's IAM token",
+            Self::Iam(_, Holder::Caller) => "the caller's IAM token",
+            Self::Iam(..) => "the technical user's IAM token",
             Self::Own(_) => "the caller's own app token",
-            Self::App(_) => "an app token of the token service",
+            Self::App(_, Holder::Caller) => "an app token of the token service",
+            Self::App(_, Holder::TechnicalUser) => "the technical user's app token",
+            Self::App(_, Holder::Delegate) => "a delegated app token of the token service",
             Self::Static(_) => "the upstream's static token",
         })
     }
@@ -101,7 +140,17 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// What [`obtain`] will do.
+impl Holder {
+    const fn word(self, own: &'static str) -> &'static str {
+        match self {
+            Self::Caller => own,
+            Self::TechnicalUser => "technical_user",
+            Self::Delegate => "delegated",
+        }
+    }
+}
+
+/// What [`obtain`] will do for a caller in their own name.
 pub enum Plan<'p> {
     /// It is at hand.
     Ready(Credential),
@@ -131,7 +180,9 @@ pub fn plan<'p>(
                 "the upstream takes IAM tokens and the caller brought an app token",
             ));
         }
-        Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone())),
+        Demand::IamToken => {
+            Plan::Ready(Credential::Iam(identity.token.clone(), Holder::Caller))
+        }
         Demand::AppToken(_) if identity.proof == Proof::AppToken => {
             Plan::Ready(Credential::Own(identity.token.clone()))
         }
@@ -139,26 +190,107 @@ pub fn plan<'p>(
             let sts = sts.ok_or_else(|| {
                 Refusal::new(Reason::StsUnavailable, "no token service is configured")
             })?;
-            let ask = Ask {
-                identity,
-                actor: None,
-                organisation: permit.organisation(),
-                audience,
-                permissions: permit.permissions(),
-                scope: None,
-            };
-            Plan::Ask(sts, ask)
+            Plan::Ask(sts, wish(permit, identity, None, audience))
         }
     })
+}
+
+fn wish<'a>(
+    permit: &'a Permit,
+    identity: &'a Identity,
+    actor: Option<&'a Actor>,
+    audience: &'a Arc<str>,
+) -> Ask<'a> {
+    Ask {
+        identity,
+        actor,
+        organisation: permit.organisation(),
+        audience,
+        permissions: permit.permissions(),
+        scope: None,
+    }
+}
+
+/// Where credentials come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The token service.
+    pub sts: Option<&'a Sts>,
+    /// Where it stands what somebody may do.
+    pub rights: Rights<'a>,
 }
 
 /// Gets the credential that the upstream demands, and settles what the policy left to the
 /// token service.
 ///
 /// # Errors
-/// Those of [`plan`]; `sts_refused`, `sts_unavailable`, or `permission_missing` when the issued
-/// token does not carry what the route demands.
+/// Those of [`plan`], [`TechnicalUser::identity`], [`Permit::taken_over`] and
+/// [`Permit::delegated`]; `sts_refused`, `sts_unavailable`, or `permission_missing` when the
+/// issued token does not carry what the route demands.
 pub async fn obtain(
+    permit: &Permit,
+    demand: &Demand,
+    act_as: &ActAs,
+    sources: Sources<'_>,
+    now: Timestamp,
+) -> Result<Credential, Refusal> {
+    match act_as {
+        ActAs::Caller => own(permit, demand, sources.sts, now).await,
+        ActAs::TechnicalUser(user) => taken_over(permit, demand, user, sources, now).await,
+        ActAs::Delegate(user) => delegated(permit, demand, user, sources, now).await,
+    }
+}
+
+/// The credential of a technical user who does what the caller has been allowed to do.
+async fn taken_over(
+    permit: &Permit,
+    demand: &Demand,
+    user: &Arc<TechnicalUser>,
+    Sources { sts, rights }: Sources<'_>,
+    now: Timestamp,
+) -> Result<Credential, Refusal> {
+    let home = user.organisation();
+    permit.at_home(home)?;
+    // Nobody does through a technical user what they may not do themselves. With an outside token
+    // service only their own app token tells.
+    if permit.is_open(rights) {
+        own(permit, demand, sts, now).await?;
+    }
+    let identity = user.identity(now).await?;
+    if matches!(demand, Demand::IamToken) {
+        return Ok(Credential::Iam(identity.token.clone(), Holder::TechnicalUser));
+    }
+    let permit = permit.taken_over(&identity, home, rights)?;
+    match own(&permit, demand, sts, now).await? {
+        Credential::App(served, _) => Ok(Credential::App(served, Holder::TechnicalUser)),
+        other => Ok(other),
+    }
+}
+
+/// A token for the caller with a technical user as its actor.
+async fn delegated(
+    permit: &Permit,
+    demand: &Demand,
+    user: &Arc<TechnicalUser>,
+    Sources { sts, rights }: Sources<'_>,
+    now: Timestamp,
+) -> Result<Credential, Refusal> {
+    let home = user.organisation();
+    permit.at_home(home)?;
+    let service = user.identity(now).await?;
+    let permit = permit.delegated(&service, home, rights)?;
+    let (Demand::AppToken(audience), Some(sts), Some(caller)) = (demand, sts, permit.identity())
+    else {
+        return Err(Refusal::new(Reason::StsUnavailable, "nobody issues delegated tokens"));
+    };
+    let actor = Actor::of(&service);
+    let served = sts.app_token(wish(&permit, caller, Some(&actor), audience), now).await?;
+    permit.settle(&served.token.issued.permissions)?;
+    Ok(Credential::App(served, Holder::Delegate))
+}
+
+/// The credential of whoever a permit is for, in their own name.
+async fn own(
     permit: &Permit,
     demand: &Demand,
     sts: Option<&Sts>,
@@ -169,7 +301,7 @@ pub async fn obtain(
         Plan::Ask(sts, ask) => {
             let served = sts.app_token(ask, now).await?;
             permit.settle(&served.token.issued.permissions)?;
-            Ok(Credential::App(served))
+            Ok(Credential::App(served, Holder::Caller))
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     admission::{Allowed, OwnEndpoint, State},
     assembly::{self, Assembly, Defect},
     config::Loaded,
-    credential::{self, Plan},
+    credential::{self, ActAs, Demand, Plan},
     jwks::{FetchError, Jwks},
     organisation::Organisation,
     permission::PermissionSet,
@@ -295,6 +295,28 @@ fn foresee(
 ) -> Result<&'static str, Refusal> {
     steps.enter(Step::Credential);
     let demand = allowed.target.upstream.demand();
+    if let Some(user) = allowed.target.act_as.technical_user() {
+        let organisation = allowed.permit.at_home(user.organisation())?;
+        let where_to = organisation.map_or_else(String::new, |here| format!(" in {here}"));
+        let (name, what) = (user.name(), if matches!(demand, Demand::IamToken) { "IAM" } else { "app" });
+        return Ok(if matches!(allowed.target.act_as, ActAs::Delegate(_)) {
+            steps.found(|| {
+                format!(
+                    "a delegated app token{where_to} with which {name} acts for the caller; neither \
+                     IAM provider nor token service is asked here"
+                )
+            });
+            "delegated"
+        } else {
+            steps.found(|| {
+                format!(
+                    "the {what} token{where_to} of technical user {name}; neither IAM provider nor \
+                     token service is asked here"
+                )
+            });
+            "technical_user"
+        });
+    }
     match credential::plan(&allowed.permit, demand, state.sts.as_ref())? {
         Plan::Ready(credential) => {
             steps.found(|| credential.to_string());

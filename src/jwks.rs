@@ -5,6 +5,8 @@
 //! current set without a lock. A failed fetch keeps the old keys. What a document means is
 //! decided in [`crate::bearer::keys`].
 
+pub(crate) mod discovery;
+
 use std::{
     sync::{
         Arc,
@@ -14,9 +16,8 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 use jsonwebtoken::Algorithm;
-use reqwest::{StatusCode, header};
+use reqwest::StatusCode;
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
@@ -25,7 +26,7 @@ use url::Url;
 
 use crate::{
     bearer::keys::{KeySet, KeySetError, MAX_DOCUMENT},
-    http_client::{BodyError, read_body},
+    http_client::BodyError,
     time::Timestamp,
 };
 
@@ -233,48 +234,13 @@ impl Jwks {
     async fn document(&self) -> Result<KeySet, FetchError> {
         let url = match &self.place {
             Place::Fixed(url) => url.clone(),
-            Place::Discovered { issuer } => self.discover(issuer).await?,
+            Place::Discovered { issuer } => {
+                discovery::endpoints(&self.client, issuer).await?.jwks_uri
+            }
         };
-        let body = self.read(url, "application/jwk-set+json, application/json").await?;
+        let accept = "application/jwk-set+json, application/json";
+        let body = discovery::read(&self.client, url, accept).await?;
         Ok(KeySet::parse(&body, &self.algorithms)?)
-    }
-
-    async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
-        #[derive(serde::Deserialize)]
-        struct Document {
-            issuer: String,
-            jwks_uri: Url,
-        }
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let url = Url::parse(&url).map_err(|_| FetchError::Discovery("has no URL"))?;
-        let secure = url.scheme() == "https";
-        let body = self.read(url, "application/json").await?;
-        let document: Document = serde_json::from_slice(&body)
-            .map_err(|_| FetchError::Discovery("lacks issuer or jwks_uri"))?;
-        if document.issuer != issuer {
-            return Err(FetchError::Discovery("names another issuer"));
-        }
-        if secure && document.jwks_uri.scheme() != "https" {
-            return Err(FetchError::Discovery("of an https issuer names keys without https"));
-        }
-        Ok(document.jwks_uri)
-    }
-
-    async fn read(&self, url: Url, accept: &'static str) -> Result<Bytes, FetchError> {
-        let response = self
-            .client
-            .get(url)
-            .header(header::ACCEPT, accept)
-            .send()
-            .await
-            .map_err(|error| FetchError::Unreachable(error.without_url()))?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        read_body(response, MAX_DOCUMENT).await.map_err(|error| match error {
-            BodyError::Broken(cause) => FetchError::Body(BodyError::Broken(cause.without_url())),
-            too_large @ BodyError::TooLarge(_) => FetchError::Body(too_large),
-        })
     }
 
     /// Keeps the old set when nothing changed, and with it whatever is cached under its name.

@@ -12,7 +12,7 @@
 //! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`] | who is asking |
 //! | 6 | [`organisation`] | for which organisation |
 //! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
-//! | 8 | [`credential`], [`sts`] | the one credential that the upstream demands |
+//! | 8 | [`credential`], [`sts`], [`technical_user`] | the one credential that the upstream demands |
 //! | 9 | [`upstream`] | the server that answers |
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
 //! | 11 | [`telemetry`] | access record, audit record, metrics |
@@ -58,6 +58,7 @@ pub mod session;
 pub mod sessions;
 pub mod step;
 pub mod sts;
+pub mod technical_user;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;

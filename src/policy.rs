@@ -5,6 +5,7 @@
 //! nothing gets a credential for the upstream without one. Everything that is not allowed
 //! outright is refused.
 
+mod acting;
 pub mod condition;
 pub mod drift;
 pub mod import;
@@ -12,6 +13,7 @@ pub mod routes_file;
 
 use std::sync::Arc;
 
+pub use self::acting::on_behalf;
 use self::condition::{Asked, Condition};
 use crate::{
     identity::{Identity, Proof},
@@ -44,8 +46,23 @@ pub struct Policy {
     pub condition: Option<Condition>,
     /// Whether the request may reach beyond its organisation ([`query::crosses`]).
     pub cross_organisation: bool,
+    /// Whose permissions the route's are held against.
+    pub acting: Acting,
     /// Whether a refusal counts, rather than only being recorded. Authentication always counts.
     pub enforce: bool,
+}
+
+/// In whose name the upstream is called, as far as it decides who needs the permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acting {
+    /// The caller's: they need them.
+    #[default]
+    Caller,
+    /// A technical user's own: both need them, so that nobody reaches through it what they may
+    /// not do themselves ([`Permit::taken_over`]).
+    TechnicalUser,
+    /// The caller's, by a service that was given them for such users ([`Permit::delegated`]).
+    Delegate,
 }
 
 /// What a decision looks at besides the caller.
@@ -313,6 +330,10 @@ impl Policy {
         trace: &mut impl Trace,
     ) -> Result<PermissionSet, Refusal> {
         trace.found(|| format!("needs {}", self.permissions));
+        if self.acting == Acting::Delegate {
+            trace.found(|| "what the service may do on the caller's behalf will tell".to_owned());
+            return Ok(self.permissions.named());
+        }
         let (held, carry_all) = match (&identity.permissions, rights) {
             (Some(held), _) => (held.clone(), true),
             // The issued token will tell; see `Permit::settle`.

@@ -131,7 +131,23 @@ pub enum RoleFault {
 pub struct RoleMap {
     /// Ceilings are applied already.
     grants: HashMap<Box<str>, BTreeMap<Organisation, Arc<PermissionSet>>>,
+    /// The same for roles that count on behalf of users only.
+    delegations: HashMap<Box<str>, BTreeMap<Organisation, Vec<Delegation>>>,
     names: BTreeMap<Organisation, Arc<str>>,
+}
+
+/// What a service may do on behalf of some users.
+#[derive(Clone, Debug)]
+struct Delegation {
+    /// Any of these makes a user one of them; empty: every user is.
+    users: PermissionSet,
+    permissions: PermissionSet,
+}
+
+impl Delegation {
+    fn covers(&self, held: &PermissionSet) -> bool {
+        self.users.is_empty() || self.users.iter().any(|permission| held.contains(permission))
+    }
 }
 
 impl RoleMap {
@@ -145,38 +161,54 @@ impl RoleMap {
             return Err(faults);
         }
         let known = known(mapping);
-        let roles: BTreeMap<&str, PermissionSet> = mapping
+        let roles: BTreeMap<&str, (Option<&PermissionSet>, PermissionSet)> = mapping
             .system_roles
             .iter()
-            .filter(|(_, role)| role.delegation.is_none())
-            .map(|(name, role)| (name.as_str(), expand(&role.permissions, &known)))
+            .map(|(name, role)| {
+                (name.as_str(), (role.delegation.as_ref(), expand(&role.permissions, &known)))
+            })
             .collect();
         let ceilings: BTreeMap<Organisation, PermissionSet> = mapping
             .organisations
             .iter()
             .filter_map(|(&id, tenant)| Some((id, expand(tenant.ceiling.as_ref()?, &known))))
             .collect();
-        let grants = mapping.iam_roles.iter().map(|(iam_role, reaches)| {
-            let here = mapping.organisations.keys().filter_map(|&organisation| {
-                let mut given = [Reach::Every, Reach::One(organisation)]
+        let within = |organisation: Organisation, granted: PermissionSet| {
+            match ceilings.get(&organisation) {
+                Some(ceiling) => granted.intersection(ceiling),
+                None => granted,
+            }
+        };
+        let mut map = Self::default();
+        for (iam_role, reaches) in &mapping.iam_roles {
+            let (mut grants, mut delegations) = (BTreeMap::new(), BTreeMap::new());
+            for &organisation in mapping.organisations.keys() {
+                let given: Vec<_> = [Reach::Every, Reach::One(organisation)]
                     .into_iter()
                     .filter_map(|reach| reaches.get(&reach))
                     .flatten()
                     .filter_map(|name| roles.get(name.as_str()))
-                    .peekable();
-                given.peek()?;
-                let granted: PermissionSet = given.flatten().cloned().collect();
-                let granted = match ceilings.get(&organisation) {
-                    Some(ceiling) => granted.intersection(ceiling),
-                    None => granted,
-                };
-                Some((organisation, Arc::new(granted)))
-            });
-            (iam_role.as_str().into(), here.collect())
-        });
-        let names =
-            mapping.organisations.iter().map(|(&id, tenant)| (id, Arc::clone(&tenant.name)));
-        Ok(Self { grants: grants.collect(), names: names.collect() })
+                    .collect();
+                let mut own = given.iter().filter(|(users, _)| users.is_none()).peekable();
+                if own.peek().is_some() {
+                    let granted = own.flat_map(|(_, granted)| granted).cloned().collect();
+                    grants.insert(organisation, Arc::new(within(organisation, granted)));
+                }
+                let delegated = given.iter().filter_map(|(users, granted)| {
+                    let permissions = within(organisation, granted.clone());
+                    Some(Delegation { users: (*users)?.clone(), permissions })
+                });
+                let delegated: Vec<_> = delegated.collect();
+                if !delegated.is_empty() {
+                    delegations.insert(organisation, delegated);
+                }
+            }
+            map.grants.insert(iam_role.as_str().into(), grants);
+            map.delegations.insert(iam_role.as_str().into(), delegations);
+        }
+        let names = mapping.organisations.iter();
+        map.names = names.map(|(&id, tenant)| (id, Arc::clone(&tenant.name))).collect();
+        Ok(map)
     }
 
     /// The organisations in which these roles count, in order of id.
@@ -200,6 +232,25 @@ impl RoleMap {
         let Some(second) = sets.next() else { return Some(Arc::clone(first)) };
         let all = [first, second].into_iter().chain(sets);
         Some(Arc::new(all.flat_map(|set| set.iter()).cloned().collect()))
+    }
+
+    /// What a service with these roles may do in an organisation on behalf of a user who holds
+    /// `held` there; `None` when none of its roles counts for that user.
+    #[must_use]
+    pub fn delegated(
+        &self,
+        roles: &[Arc<str>],
+        organisation: Organisation,
+        held: &PermissionSet,
+    ) -> Option<PermissionSet> {
+        let mut counting = roles
+            .iter()
+            .filter_map(|role| self.delegations.get(&**role)?.get(&organisation))
+            .flatten()
+            .filter(|delegation| delegation.covers(held))
+            .peekable();
+        counting.peek()?;
+        Some(counting.flat_map(|delegation| delegation.permissions.iter()).cloned().collect())
     }
 
     /// An organisation's name; `None` when it is not listed.

@@ -8,10 +8,10 @@ use crate::{
     identity::Identity,
     organisation::Organisation,
     permission::PermissionSet,
-    policy::Rights,
+    policy::{self, Rights},
     refusal::Reason,
     sts::{
-        AppToken, Ask,
+        Actor, AppToken, Ask,
         endpoint::{self, Asked, Fault},
     },
     telemetry::record::Facts,
@@ -22,7 +22,9 @@ use crate::{
 const EVENT: &str = "token_exchange";
 
 impl State {
-    /// Exchanges an IAM token for an app token for one of `audiences`, noting what it learns.
+    /// Exchanges an IAM token for an app token for one of `audiences`, noting what it learns. With
+    /// an actor token it is a delegated one, which carries what the actor may do on behalf of its
+    /// subject.
     ///
     /// # Errors
     /// A [`Fault`] for everything that is not granted.
@@ -46,8 +48,21 @@ impl State {
         let identity = self.authenticator.bearer(&asked.subject_token, accept, now).await;
         let identity = identity.map_err(|refusal| Fault::from_refusal(&refusal))?;
         facts.caller(&identity);
-        let (organisation, held) = self.held(&identity, asked.organisation)?;
+        let actor = match &asked.actor_token {
+            None => None,
+            Some(token) => {
+                let actor = self.authenticator.bearer(token, accept, now).await;
+                Some(actor.map_err(|refusal| Fault::of_actor(&refusal))?)
+            }
+        };
+        facts.actor = actor.as_ref().map(|actor| Arc::clone(&actor.subject));
+        let (organisation, mut held) = self.held(&identity, asked.organisation)?;
         facts.organisation = Some(organisation);
+        if let Some(actor) = &actor {
+            let held_by_actor = policy::on_behalf(&identity, actor, organisation, self.rights());
+            held = Arc::new(held_by_actor.map_err(|refusal| Fault::from_refusal(&refusal))?);
+        }
+        let actor = actor.as_deref().map(Actor::of);
         let permissions = match &asked.permissions {
             None => (*held).clone(),
             Some(wanted) => held.intersection(wanted),
@@ -57,7 +72,7 @@ impl State {
         }
         let ask = Ask {
             identity: &identity,
-            actor: None,
+            actor: actor.as_ref(),
             organisation: Some(organisation),
             audience,
             permissions: &permissions,

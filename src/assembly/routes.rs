@@ -6,16 +6,18 @@ use super::Defects;
 use crate::{
     admission::Target,
     config::{self, Accept, Access, Config},
-    credential::Demand,
+    credential::{ActAs, Demand},
     organisation::place::{Named, Place},
-    policy::{Accepts, Policy, condition::Condition},
+    policy::{Accepts, Acting, Policy, condition::Condition},
     route::{Methods, Pattern, RouteTable},
+    technical_user::TechnicalUser,
     upstream::Upstream,
 };
 
 pub(super) fn assemble(
     config: &Config,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
+    technical_users: &BTreeMap<String, Arc<TechnicalUser>>,
     defects: &mut Defects,
 ) -> Option<RouteTable<Target>> {
     let mut routes = Vec::with_capacity(config.routes.len());
@@ -36,7 +38,9 @@ pub(super) fn assemble(
                 continue;
             }
         };
-        routes.push((pattern, target(config, route, upstream, condition)));
+        // Nor is one whose technical user has one.
+        let Some(act_as) = act_as(&route.act_as, technical_users) else { continue };
+        routes.push((pattern, Target { act_as, ..target(config, route, upstream, condition) }));
     }
     RouteTable::new(routes)
         .map_err(|error| {
@@ -72,14 +76,32 @@ fn target(
             named: unsafe_upstream && !route.cross_organisation,
             condition,
             cross_organisation: route.cross_organisation,
+            acting: match &route.act_as {
+                config::ActAs::Caller => Acting::Caller,
+                config::ActAs::TechnicalUser(_) => Acting::TechnicalUser,
+                config::ActAs::Delegate(_) => Acting::Delegate,
+            },
             enforce: config.enforce && enforced && route.enforce,
         },
         places: route.organisation.places.iter().filter_map(place).collect(),
         upstream: Arc::clone(upstream),
+        act_as: ActAs::Caller,
         body: route.limits.body.unwrap_or(config.limits.body).bytes(),
         read: route.timeouts.read,
         write: route.timeouts.write,
     }
+}
+
+fn act_as(
+    act_as: &config::ActAs,
+    technical_users: &BTreeMap<String, Arc<TechnicalUser>>,
+) -> Option<ActAs> {
+    let user = |name: &String| technical_users.get(name).map(Arc::clone);
+    Some(match act_as {
+        config::ActAs::Caller => ActAs::Caller,
+        config::ActAs::TechnicalUser(name) => ActAs::TechnicalUser(user(name)?),
+        config::ActAs::Delegate(name) => ActAs::Delegate(user(name)?),
+    })
 }
 
 /// A look-up is refused where the configuration is read.

@@ -4,6 +4,7 @@
 //! that one run tells everything. They note faults and decide nothing else.
 
 mod access;
+mod acting;
 mod credentials;
 mod network;
 mod overlap;
@@ -21,7 +22,7 @@ use super::{
     read::{Read, Reader},
     sections::{
         Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Perimeter,
-        Route, Session, SystemRole, TokenCache, Upstream,
+        Route, Session, SystemRole, TechnicalUser, TokenCache, Upstream,
     },
     types::{HostName, Origin},
     yaml::Node,
@@ -35,6 +36,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     network::report(&draft, &mut notes);
     credentials::report(&draft, &mut notes);
     access::report(&draft, &mut notes);
+    acting::report(&draft, &mut notes);
     overlap::report(&draft, &mut notes);
     permissions::report(&draft, &mut notes);
     perimeter::report(&draft, &mut notes);
@@ -93,6 +95,7 @@ struct Draft {
     known_permissions: Part<Vec<Permission>>,
     strict_permissions: Part<bool>,
     iam_roles: Part<BTreeMap<String, BTreeMap<OrganisationKey, Vec<String>>>>,
+    technical_users: BTreeMap<String, Part<TechnicalUser>>,
     upstreams: BTreeMap<String, Part<Upstream>>,
     perimeter: Part<Perimeter>,
     /// By itself, so that it counts where another key of the perimeter is faulty.
@@ -136,6 +139,7 @@ impl Draft {
             known_permissions: Part::of(root.key("known_permissions"), cx),
             strict_permissions: Part::of(root.key("strict_permissions"), cx),
             iam_roles: Part::of(root.key("iam_roles"), cx),
+            technical_users: entries(root.key("technical_users"), cx),
             upstreams: entries(root.key("upstreams"), cx),
             perimeter: Part::of(root.key("perimeter"), cx),
             acknowledged: Part::of(

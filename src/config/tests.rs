@@ -243,21 +243,17 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         "listeners[0].tls.client_ca",
         "limits.requests_per_client",
         "iam.introspection",
-        "iam.client.authentication",
-        "technical_users",
         "upstreams.core.balance",
         "upstreams.other.balance",
         "routes[0].accept[3]",
         "routes[0].organisation[6].lookup",
-        "routes[0].act_as",
-        "routes[1].act_as",
         "routes[0].limits.requests",
         "tracing",
         "server.upgrade_socket",
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 14, "{refused:?}");
+    assert_eq!(refused.len(), 10, "{refused:?}");
 }
 
 #[test]

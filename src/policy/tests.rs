@@ -86,6 +86,7 @@ fn route(permissions: &[&str]) -> Policy {
         named: false,
         condition: None,
         cross_organisation: false,
+        acting: Acting::Caller,
         enforce: true,
     }
 }

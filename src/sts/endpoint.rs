@@ -31,6 +31,8 @@ pub const LARGEST: usize = MAX_TOKEN + 8 * 1024;
 pub struct Asked {
     /// Whose token is wanted.
     pub subject_token: SecretString,
+    /// Who is to act for its subject, by their own token.
+    pub actor_token: Option<SecretString>,
     /// For which upstream.
     pub audience: Option<String>,
     /// In which organisation.
@@ -68,9 +70,24 @@ impl Fault {
         let (error, description) = match reason {
             _ if reason.status() >= 500 => (UNAVAILABLE, "the token cannot be issued now"),
             Reason::CredentialExpired => (INVALID_REQUEST, "subject_token has expired"),
+            Reason::DelegationNotAllowed => {
+                (INVALID_REQUEST, "this actor may not act on behalf of this subject")
+            }
             _ => (INVALID_REQUEST, "subject_token is no valid IAM token"),
         };
         Self { retry_after: refusal.retry_after, ..Self::new(error, reason, description) }
+    }
+
+    /// The same for the actor token.
+    #[must_use]
+    pub fn of_actor(refusal: &Refusal) -> Self {
+        let fault = Self::from_refusal(refusal);
+        let description = match refusal.reason {
+            reason if reason.status() >= 500 => return fault,
+            Reason::CredentialExpired => "actor_token has expired",
+            _ => "actor_token is no valid IAM token",
+        };
+        Self { description, ..fault }
     }
 
     /// The answer (RFC 6749, section 5.2).
@@ -127,10 +144,6 @@ impl Asked {
                 return Err(Fault::new(error, Reason::MalformedRequest, "only token exchange"));
             }
         }
-        if take("actor_token").or_else(|| take("actor_token_type")).is_some() {
-            let why = "an actor_token is not taken here";
-            return Err(Fault::new(INVALID_REQUEST, Reason::DelegationNotAllowed, why));
-        }
         if take("resource").is_some() {
             return Err(no_target("name the target by audience, not by resource"));
         }
@@ -138,6 +151,15 @@ impl Asked {
         if token_type(take("subject_token_type").as_deref()).is_none() {
             return Err(malformed("subject_token_type is neither access_token nor jwt"));
         }
+        let actor_token = match (take("actor_token"), take("actor_token_type")) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(malformed("actor_token_type without actor_token")),
+            (Some(_), None) => return Err(malformed("actor_token_type is missing")),
+            (Some(_), kind) if token_type(kind.as_deref()).is_none() => {
+                return Err(malformed("actor_token_type is neither access_token nor jwt"));
+            }
+            (Some(token), _) => Some(SecretString::from(token)),
+        };
         let wanted = take("requested_token_type");
         let issued_token_type = match &wanted {
             None => ACCESS_TOKEN,
@@ -158,7 +180,7 @@ impl Asked {
         };
         let subject_token = subject_token.into();
         let audience = take("audience");
-        Ok(Self { subject_token, audience, organisation, permissions, issued_token_type })
+        Ok(Self { subject_token, actor_token, audience, organisation, permissions, issued_token_type })
     }
 
     /// The answer with the token (RFC 8693, section 2.2.1).

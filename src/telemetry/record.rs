@@ -36,6 +36,7 @@ use crate::{
     organisation::Organisation,
     permission::Permission,
     refusal::{Reason, Refusal},
+    sts::Issued,
 };
 
 /// Where records go.
@@ -92,6 +93,8 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// Who acts for them.
     pub actor: Option<Arc<str>>,
+    /// The technical user in whose name the upstream is called, or who acts for them there.
+    pub technical_user: Option<Arc<str>>,
     /// The same with everything that is known of them; shown where something refuses, but for
     /// their roles, which tell what a request that went on was allowed by.
     pub identity: Option<Arc<Identity>>,
@@ -131,6 +134,14 @@ impl Facts {
         self.issuer = Some(Arc::clone(&identity.issuer));
         self.subject = Some(Arc::clone(&identity.subject));
         self.actor.clone_from(&identity.actor);
+    }
+
+    /// Notes the app token that goes to the upstream.
+    pub fn issued(&mut self, issued: &Issued) {
+        self.token_id.clone_from(&issued.id);
+        if issued.actor.is_some() {
+            self.actor.clone_from(&issued.actor);
+        }
     }
 
     /// Whether something refuses the request, in earnest or on trial.
@@ -286,6 +297,7 @@ impl Record {
             issuer: facts.issuer.as_deref(),
             subject: facts.subject.as_deref(),
             actor: facts.actor.as_deref(),
+            technical_user: facts.technical_user.as_deref(),
             organisation: facts.organisation,
             decision: facts.decision.map(Verdict::word),
             credential: facts.credential,
@@ -376,6 +388,8 @@ struct Line<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    technical_user: Option<&'a str>,
     organisation: Option<Organisation>,
     decision: Option<&'static str>,
     credential: Option<&'static str>,

@@ -62,7 +62,7 @@ fn iam(iam: &Iam, notes: &mut Notes<'_, '_>) {
 }
 
 /// A client that says how it authenticates has to have what that takes.
-fn oauth_client(
+pub(super) fn oauth_client(
     secret: Option<&Secret>,
     authentication: Option<ClientAuthentication>,
     here: &KeyPath,

@@ -98,7 +98,9 @@ section! {
         client: OauthClient,
         /// Scopes asked for.
         scopes: Vec<String> = "[]",
-        /// The organisation in which it acts.
+        /// RFC 8707 resource asked for, for providers that choose the token's audience by it.
+        resource: Option<String> = "null",
+        /// The one organisation in which it acts; null: that of each request.
         organisation: Option<Organisation> = "null",
     }
 }
