@@ -180,9 +180,7 @@ pub fn plan<'p>(
                 "the upstream takes IAM tokens and the caller brought an app token",
             ));
         }
-        Demand::IamToken => {
-            Plan::Ready(Credential::Iam(identity.token.clone(), Holder::Caller))
-        }
+        Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone(), Holder::Caller)),
         Demand::AppToken(_) if identity.proof == Proof::AppToken => {
             Plan::Ready(Credential::Own(identity.token.clone()))
         }

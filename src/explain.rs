@@ -298,7 +298,8 @@ fn foresee(
     if let Some(user) = allowed.target.act_as.technical_user() {
         let organisation = allowed.permit.at_home(user.organisation())?;
         let where_to = organisation.map_or_else(String::new, |here| format!(" in {here}"));
-        let (name, what) = (user.name(), if matches!(demand, Demand::IamToken) { "IAM" } else { "app" });
+        let (name, what) =
+            (user.name(), if matches!(demand, Demand::IamToken) { "IAM" } else { "app" });
         return Ok(if matches!(allowed.target.act_as, ActAs::Delegate(_)) {
             steps.found(|| {
                 format!(

@@ -82,9 +82,10 @@ impl OauthClient {
             }
             ClientAuthentication::PrivateKeyJwt(key) => {
                 let assertion = key.assertion(&self.id, endpoint, now)?;
-                form.append_pair("client_id", &self.id)
-                    .append_pair("client_assertion_type", JWT_BEARER)
-                    .append_pair("client_assertion", assertion.expose_secret());
+                form.append_pair("client_id", &self.id);
+                for (name, value) in assertion.fields() {
+                    form.append_pair(name, value);
+                }
             }
             ClientAuthentication::None => {
                 form.append_pair("client_id", &self.id);
@@ -114,6 +115,25 @@ impl fmt::Debug for OauthClient {
 pub struct AssertionKey {
     algorithm: Algorithm,
     key: EncodingKey,
+}
+
+/// A signed proof of who the client is, good for one request.
+#[derive(Debug)]
+pub struct Assertion(SecretString);
+
+impl Assertion {
+    /// The fields of a form in which it is shown (RFC 7521, section 4.2).
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, &str); 2] {
+        [("client_assertion_type", JWT_BEARER), ("client_assertion", self.0.expose_secret())]
+    }
+}
+
+/// Shows the kind, never the key.
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
 }
 
 /// The text is no key that signs assertions.
@@ -146,13 +166,16 @@ impl AssertionKey {
     }
 
     /// A JWT that proves the client to one endpoint, once and for a short time.
-    fn assertion(
+    ///
+    /// # Errors
+    /// See [`SigningFailed`].
+    pub fn assertion(
         &self,
         client: &str,
         endpoint: &Url,
         now: Timestamp,
-    ) -> Result<SecretString, SigningFailed> {
-        self.sign(&Claims::of(client, endpoint.as_str(), now))
+    ) -> Result<Assertion, SigningFailed> {
+        self.sign(&Claims::of(client, endpoint.as_str(), now)).map(Assertion)
     }
 
     fn sign(&self, claims: &Claims<'_>) -> Result<SecretString, SigningFailed> {

@@ -39,6 +39,7 @@ use self::{
     transport::{Failure, Transport},
 };
 use crate::{
+    oauth_client::Assertion,
     refusal::{Reason, Refusal},
     time::Timestamp,
 };
@@ -217,6 +218,9 @@ impl Provider {
         if let Some(resource) = &self.settings.resource {
             request = request.add_extra_param("resource", resource);
         }
+        for (name, value) in self.assertion(&discovered, now)?.iter().flat_map(Assertion::fields) {
+            request = request.add_extra_param(name, value.to_owned());
+        }
         let response =
             request.request_async(&self.transport.client()).await.map_err(exchange_error)?;
         let binding = Binding::Login(nonce);
@@ -235,6 +239,21 @@ impl Provider {
                 response.extra_fields().extra_fields().at(now),
             ),
         })
+    }
+
+    /// What proves who we are where a key signs for that.
+    fn assertion(
+        &self,
+        discovered: &Discovered,
+        now: Timestamp,
+    ) -> Result<Option<Assertion>, Error> {
+        let (Some(key), Some(endpoint)) =
+            (&self.settings.assertion_key, &discovered.token_endpoint)
+        else {
+            return Ok(None);
+        };
+        let assertion = key.assertion(&self.settings.client_id, endpoint, now);
+        assertion.map(Some).map_err(|_| Error::Unavailable("our client assertion was not signed"))
     }
 
     /// Verifies with the keys at hand; when none of them matches, the provider may have a new

@@ -173,11 +173,11 @@ impl RoleMap {
             .iter()
             .filter_map(|(&id, tenant)| Some((id, expand(tenant.ceiling.as_ref()?, &known))))
             .collect();
-        let within = |organisation: Organisation, granted: PermissionSet| {
-            match ceilings.get(&organisation) {
-                Some(ceiling) => granted.intersection(ceiling),
-                None => granted,
-            }
+        let within = |organisation: Organisation, granted: PermissionSet| match ceilings
+            .get(&organisation)
+        {
+            Some(ceiling) => granted.intersection(ceiling),
+            None => granted,
         };
         let mut map = Self::default();
         for (iam_role, reaches) in &mapping.iam_roles {

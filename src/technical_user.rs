@@ -262,7 +262,10 @@ impl TechnicalUser {
                 let code = serde_json::from_slice::<ErrorAnswer>(&body).ok();
                 let code = code.map(|answer| answer.error).filter(|code| is_plain(code));
                 let code = code.as_deref().unwrap_or("no error code");
-                return Err(Failed { why: format!("refused with {status}, {code}"), refused: true });
+                return Err(Failed {
+                    why: format!("refused with {status}, {code}"),
+                    refused: true,
+                });
             }
             _ => return Err(transient(format!("status {status}"))),
         }

@@ -14,6 +14,7 @@ use crate::{
     identity::Proof,
     jwks::{Jwks, KeySource, Place},
     login::VerifyLogout,
+    oauth_client::AssertionKey,
     oidc::{self, Provider},
     refusal::{Reason, Refusal},
 };
@@ -82,17 +83,29 @@ pub(super) fn provider(
     let client = iam.client.as_ref()?;
     let callback = format!("{}/callback", session.prefix);
     let callback = super::public_url(config, defects)?.join(&callback);
+    let by_key = client.authentication == Some(config::ClientAuthentication::PrivateKeyJwt);
+    let assertion_key = match &client.secret {
+        Some(secret) if by_key => {
+            let key = AssertionKey::new(&secret.expose().into());
+            Some(Arc::new(defects.take("iam.client.secret", key)?))
+        }
+        _ => None,
+    };
     let settings = oidc::Settings {
         issuer: iam.issuer.as_str().to_owned(),
         client_id: client.id.clone(),
         client_secret: client.secret.as_ref().map(|secret| secret.expose().into()),
         authentication: match (client.authentication, &client.secret) {
             (Some(config::ClientAuthentication::Post), _) => oidc::Authentication::Post,
+            (Some(config::ClientAuthentication::PrivateKeyJwt), _) => {
+                oidc::Authentication::PrivateKeyJwt
+            }
             (Some(config::ClientAuthentication::None), _) | (None, None) => {
                 oidc::Authentication::None
             }
             _ => oidc::Authentication::Basic,
         },
+        assertion_key,
         scopes: client.scopes.clone(),
         resource: client.resource.clone(),
         redirect_uri: defects.take("session.prefix", callback)?,

@@ -42,8 +42,9 @@ pub(super) async fn discover(
     let end_session = also.end_session_endpoint.as_deref().and_then(|url| Url::parse(url).ok());
     let end_session = end_session.filter(|url| transport.accepts(url.scheme()));
     // A public client shows no secret, also when one is configured.
-    let confidential = settings.authentication != Authentication::None;
-    let secret = settings.client_secret.as_ref().filter(|_| confidential);
+    let shown = matches!(settings.authentication, Authentication::Basic | Authentication::Post);
+    let secret = settings.client_secret.as_ref().filter(|_| shown);
+    let token_endpoint = metadata.token_endpoint().map(|endpoint| endpoint.url().clone());
     let client = Client::from_provider_metadata(
         metadata,
         ClientId::new(settings.client_id.clone()),
@@ -53,14 +54,18 @@ pub(super) async fn discover(
     .set_auth_type(match settings.authentication {
         Authentication::Basic => AuthType::BasicAuth,
         // Without a secret the body carries the client's id alone.
-        Authentication::Post | Authentication::None => AuthType::RequestBody,
+        Authentication::Post | Authentication::PrivateKeyJwt | Authentication::None => {
+            AuthType::RequestBody
+        }
     });
-    Ok(Discovered { client, names_itself, end_session, at: Instant::now() })
+    let at = Instant::now();
+    Ok(Discovered { client, token_endpoint, names_itself, end_session, at })
 }
 
 /// What a provider says of itself, ready to be used.
 pub(super) struct Discovered {
     pub(super) client: Client,
+    pub(super) token_endpoint: Option<Url>,
     /// `authorization_response_iss_parameter_supported`.
     pub(super) names_itself: bool,
     /// Where a logout goes on to (OpenID Connect RP-Initiated Logout 1.0, section 2.1).

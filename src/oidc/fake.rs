@@ -98,6 +98,7 @@ impl Fake {
             client_id: "desk".into(),
             client_secret: Some(SECRET.to_owned().into()),
             authentication: Authentication::Basic,
+            assertion_key: None,
             scopes: vec!["openid".into(), "profile".into()],
             resource: None,
             redirect_uri: "https://desk.example.com/.portcullis/callback".parse().unwrap(),

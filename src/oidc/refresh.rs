@@ -11,7 +11,7 @@ use openidconnect::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Error, Provider, exchange_error, id_token::Binding, response::earlier};
-use crate::time::Timestamp;
+use crate::{oauth_client::Assertion, time::Timestamp};
 
 /// What a refresh token was worth.
 pub struct Refreshed {
@@ -74,6 +74,10 @@ impl Provider {
             .map_err(|_| not_asked(Error::Unavailable("its metadata names no token endpoint")))?;
         if let Some(resource) = &self.settings.resource {
             request = request.add_extra_param("resource", resource);
+        }
+        let assertion = self.assertion(&discovered, now).map_err(not_asked)?;
+        for (name, value) in assertion.iter().flat_map(Assertion::fields) {
+            request = request.add_extra_param(name, value.to_owned());
         }
         let transport = self.transport.patient_client(PATIENCE);
         let answer = request.request_async(&transport).await.map_err(|error| match &error {

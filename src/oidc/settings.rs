@@ -1,11 +1,13 @@
 //! What has to be known about a provider, and what of it is refused before any use.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use openidconnect::{IssuerUrl, core::CoreJwsSigningAlgorithm};
 use secrecy::SecretString;
 use url::Url;
+
+use crate::oauth_client::AssertionKey;
 
 /// How the provider is found and who we are to it.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Settings {
     pub client_secret: Option<SecretString>,
     /// How the secret is shown to the token endpoint.
     pub authentication: Authentication,
+    /// What signs in place of a secret.
+    pub assertion_key: Option<Arc<AssertionKey>>,
     /// Scopes to ask for; `openid` is always among them.
     pub scopes: Vec<String>,
     /// The resource that the access token is for (RFC 8707).
@@ -38,6 +42,8 @@ pub enum Authentication {
     Basic,
     /// In the body.
     Post,
+    /// A key signs for it (`private_key_jwt`).
+    PrivateKeyJwt,
     /// Not at all: a public client.
     None,
 }
@@ -54,15 +60,20 @@ pub enum SettingsError {
     /// Nothing could be verified.
     #[error("no algorithm is allowed for ID tokens")]
     NoAlgorithm,
-    /// Basic and post need a secret.
-    #[error("this client authentication needs a client secret")]
+    /// Basic and post need a secret, `private_key_jwt` a key.
+    #[error("this client authentication needs a client secret, or a private key")]
     NoSecret,
 }
 
 impl Settings {
     /// The issuer, after what else has to be right was checked.
     pub(super) fn issuer(&self) -> Result<IssuerUrl, SettingsError> {
-        if self.authentication != Authentication::None && self.client_secret.is_none() {
+        let provable = match self.authentication {
+            Authentication::Basic | Authentication::Post => self.client_secret.is_some(),
+            Authentication::PrivateKeyJwt => self.assertion_key.is_some(),
+            Authentication::None => true,
+        };
+        if !provable {
             return Err(SettingsError::NoSecret);
         }
         IssuerUrl::new(self.issuer.clone())

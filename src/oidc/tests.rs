@@ -7,6 +7,7 @@ use super::{
     fake::{Fake, NOW, Script, Token, provider},
     *,
 };
+use crate::oauth_client::AssertionKey;
 
 /// One whole login against the fake.
 async fn login(fake: &Fake, provider: &Arc<Provider>) -> Result<Tokens, Error> {
@@ -103,6 +104,43 @@ async fn a_public_client_sends_its_id_and_no_secret() {
     assert_eq!(*authorization, None);
     assert!(form.contains(&("client_id".into(), "desk".into())), "{form:?}");
     assert!(!form.iter().any(|(name, _)| name == "client_secret"), "{form:?}");
+}
+
+#[tokio::test]
+async fn a_client_with_a_key_signs_each_of_its_requests_and_sends_no_secret() {
+    let fake = Fake::start().await;
+    let pem = crate::sts::issuer::generate().unwrap();
+    let settings = Settings {
+        authentication: Authentication::PrivateKeyJwt,
+        assertion_key: Some(Arc::new(AssertionKey::new(&pem).unwrap())),
+        ..fake.settings()
+    };
+    let provider = provider(settings);
+    let tokens = login(&fake, &provider).await.unwrap();
+    // Whether the answer is any good is not the question here.
+    let _ = provider.refresh(&tokens.refresh_token.unwrap(), "alice", Timestamp(NOW)).await;
+    let seen = fake.seen.lock().unwrap();
+    assert_eq!(seen.exchanges.len(), 2, "the code, and the refresh token");
+    let mut ids = Vec::new();
+    for (authorization, form) in &seen.exchanges {
+        let sent = |name: &str| {
+            let value = form.iter().find(|(known, _)| known == name);
+            value.map(|(_, value)| value.as_str())
+        };
+        assert_eq!((authorization.as_ref(), sent("client_secret")), (None, None));
+        assert_eq!(sent("client_id"), Some("desk"));
+        assert_eq!(
+            sent("client_assertion_type"),
+            Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+        );
+        let claims = sent("client_assertion").unwrap().split('.').nth(1).unwrap();
+        let claims: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!((&claims["iss"], &claims["sub"]), (&"desk".into(), &"desk".into()));
+        assert_eq!(claims["aud"], format!("{}/token", fake.issuer));
+        ids.push(claims["jti"].to_string());
+    }
+    assert_ne!(ids[0], ids[1], "each is good for one request");
 }
 
 #[tokio::test]
@@ -267,6 +305,7 @@ fn settings_that_cannot_be_safe_are_refused() {
         client_id: "desk".into(),
         client_secret: None,
         authentication: Authentication::None,
+        assertion_key: None,
         scopes: vec![],
         resource: None,
         redirect_uri: "https://desk.example/callback".parse().unwrap(),
@@ -286,6 +325,14 @@ fn settings_that_cannot_be_safe_are_refused() {
             SettingsError::Algorithm(Algorithm::HS256),
         ),
         (Settings { authentication: Authentication::Post, ..settings() }, SettingsError::NoSecret),
+        (
+            Settings {
+                authentication: Authentication::PrivateKeyJwt,
+                client_secret: Some("not a key".into()),
+                ..settings()
+            },
+            SettingsError::NoSecret,
+        ),
     ] {
         assert_eq!(refused(wrong), Some(error));
     }
@@ -306,6 +353,7 @@ impl Provider {
         let at = current.at.checked_sub(by).unwrap();
         let aged = Discovered {
             client: current.client.clone(),
+            token_endpoint: current.token_endpoint.clone(),
             names_itself: current.names_itself,
             end_session: current.end_session.clone(),
             at,

@@ -156,3 +156,6 @@ fn nowhere() -> Refusal {
     let detail = "neither the request, the caller nor the technical user names an organisation";
     Refusal::new(Reason::OrganisationMissing, detail)
 }
+
+#[cfg(test)]
+mod tests;

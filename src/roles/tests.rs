@@ -123,6 +123,43 @@ fn a_role_for_delegation_or_without_system_roles_gives_its_holder_nothing() {
 }
 
 #[test]
+fn roles_for_delegation_count_for_the_users_that_they_name() {
+    let held = |names: &[&str]| -> PermissionSet {
+        names.iter().map(|name| Permission::parse(name).unwrap()).collect()
+    };
+    let mut mapping = mapping();
+    let of_auditors = SystemRole {
+        delegation: Some(held(&["HISTORY_LIST", "HISTORY_DETAIL"])),
+        ..role(&["HISTORY_CREATE", "KEY_LIST"])
+    };
+    mapping.system_roles.insert("of-auditors".into(), of_auditors);
+    let given = vec!["of-auditors".to_owned(), "auditor".to_owned()];
+    mapping.iam_roles.insert("clerk".into(), [(Reach::Every, given)].into());
+    let map = RoleMap::new(&mapping).unwrap();
+    let delegated = |names: &[&str], organisation, user: &[&str]| {
+        map.delegated(&roles(names), organisation, &held(user))
+    };
+    let given = delegated(&["service"], acme(), &[]).unwrap();
+    assert_eq!(names(&given), ["CREDENTIAL_ISSUE"], "for any user");
+    let given = delegated(&["service"], beta(), &["KEY_LIST"]).unwrap();
+    assert!(given.is_empty(), "the ceiling holds for services too");
+    assert_eq!(delegated(&["clerk"], acme(), &[]), None);
+    assert_eq!(delegated(&["clerk"], acme(), &["KEY_LIST"]), None);
+    for user in [&["HISTORY_LIST"][..], &["HISTORY_DETAIL", "KEY_LIST"]] {
+        let given = delegated(&["clerk"], acme(), user).unwrap();
+        assert_eq!(names(&given), ["HISTORY_CREATE", "KEY_LIST"], "without its own permissions");
+    }
+    let given = delegated(&["clerk", "service", "root"], acme(), &["HISTORY_LIST"]).unwrap();
+    assert_eq!(names(&given), ["CREDENTIAL_ISSUE", "HISTORY_CREATE", "KEY_LIST"]);
+    for none in ["author", "root", "nothing", "never-heard-of"] {
+        assert_eq!(delegated(&[none], acme(), &["HISTORY_LIST"]), None, "{none}");
+    }
+    // What it may do by itself is not more for that.
+    let own = map.permissions(&roles(&["clerk"]), acme()).unwrap();
+    assert_eq!(names(&own), ["HISTORY_DETAIL", "HISTORY_LIST"]);
+}
+
+#[test]
 fn every_fault_is_found_in_one_run() {
     let mut mapping = mapping();
     let stranger = Organisation::parse("00000000-0000-4000-8000-00000000000c").unwrap();

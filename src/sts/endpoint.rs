@@ -180,7 +180,14 @@ impl Asked {
         };
         let subject_token = subject_token.into();
         let audience = take("audience");
-        Ok(Self { subject_token, actor_token, audience, organisation, permissions, issued_token_type })
+        Ok(Self {
+            subject_token,
+            actor_token,
+            audience,
+            organisation,
+            permissions,
+            issued_token_type,
+        })
     }
 
     /// The answer with the token (RFC 8693, section 2.2.1).

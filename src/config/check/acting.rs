@@ -126,8 +126,8 @@ fn delegate(
         let message = format!("needs {{actor_token}} in sts.exchange.template, to name {name}");
         notes.fault(&at, message);
     }
-    let mapped = !draft.issuer.is_absent()
-        || draft.iam_roles.get().is_some_and(|roles| !roles.is_empty());
+    let mapped =
+        !draft.issuer.is_absent() || draft.iam_roles.get().is_some_and(|roles| !roles.is_empty());
     let delegates = |role: &Part<_>| match role {
         Part::Read(role) => crate::config::SystemRole::is_for_delegation(role),
         Part::Absent | Part::Faulty => true,

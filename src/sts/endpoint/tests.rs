@@ -51,6 +51,11 @@ fn everything_else_has_its_error() {
         ("organisationId", Some("acme"), "invalid_request"),
         ("actor_token", Some("d.e.f"), "invalid_request"),
         ("actor_token_type", Some(ACCESS_TOKEN), "invalid_request"),
+        (
+            "actor_token=d.e.f&actor_token_type",
+            Some("urn:ietf:params:oauth:token-type:id_token"),
+            "invalid_request",
+        ),
         ("resource", Some("https://core.example.com"), "invalid_target"),
         ("scope", Some("credential.list"), "invalid_scope"),
         ("client_secret", Some("sesame"), "invalid_client"),
