@@ -20,6 +20,8 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// What stands in the file with Core's static token.
 const CORE_TOKEN: &str = "static-token-of-the-patterns";
+/// The secret of the client `wrpr` at the IAM provider.
+const WRPR_SECRET: &str = "secret-of-wrpr";
 /// What stands in the files for a listener of the world outside.
 const LISTENER: &str = "address: 0.0.0.0:8443, tls: { certificate: /etc/portcullis/tls.crt, key: \
                         /etc/portcullis/tls.key }";
@@ -61,6 +63,7 @@ impl World {
             ("sts-1.pem", &given["TEST_STS_KEY"]),
             ("sts-2.pem", &another["TEST_STS_KEY"]),
             ("core-token", &CORE_TOKEN.to_owned()),
+            ("wrpr", &WRPR_SECRET.to_owned()),
         ];
         // Paths of secrets are relative to the configuration's own.
         text = text.replace("/run/secrets/", "");
@@ -284,6 +287,173 @@ async fn sts_only() {
     assert!(world.core.seen().is_empty() && world.bff.seen().is_empty());
 }
 
+/// An IAM provider at which the gateway is the client `wrpr`, with the role `cron`; its URL.
+async fn provider_of_wrpr() -> String {
+    let (listener, address) = listener().await;
+    let issuer = format!("http://{address}");
+    let user = |name: &str, role: &str| iam::User {
+        name: name.to_owned(),
+        password: name.to_owned(),
+        full_name: name.to_owned(),
+        roles: vec![role.to_owned()],
+    };
+    let provider = iam::Settings {
+        issuer: issuer.clone(),
+        audience: "procivis-one-platform".to_owned(),
+        lifetime: Duration::from_secs(600),
+        clients: vec![iam::Client {
+            id: "wrpr".to_owned(),
+            secret: WRPR_SECRET.to_owned(),
+            redirects: vec![],
+            after_logout: vec![],
+            roles: Some(vec!["cron".to_owned()]),
+        }],
+        users: vec![
+            user("alice", "admin"),
+            user("rosa", "reader"),
+            user("emil", "employee"),
+            user("norman", "nothing"),
+        ],
+    };
+    tokio::spawn(iam::serve(listener, provider));
+    issuer
+}
+
+/// A token of one of its users.
+async fn token_of(issuer: &str, user: &str) -> String {
+    let login = serde_json::json!({ "user": user, "password": user }).to_string();
+    let post =
+        client().post(format!("{issuer}/demo/token")).header("content-type", "application/json");
+    let answer = post.body(login).send().await.unwrap().text().await.unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// The token of the client `wrpr` itself.
+async fn token_of_wrpr(issuer: &str) -> String {
+    let form = format!("grant_type=client_credentials&client_id=wrpr&client_secret={WRPR_SECRET}");
+    let post = client()
+        .post(format!("{issuer}/token"))
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = post.body(form).send().await.unwrap().text().await.unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn technical_user() {
+    let issuer = provider_of_wrpr().await;
+    let world = World::start("technical-user.yaml", &issuer, free_port()).await;
+    let check = "/api/signature/v1/revocation-check";
+    let alice = token_of(&issuer, "alice").await;
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(world.ask(Method::POST, check, Some(&alice)).await, 200);
+        sent.push(only_token(&world.core));
+    }
+    assert_eq!(sent[0], sent[1], "cached");
+    let token = claims(&sent[0]);
+    assert_eq!((&token["sub"], &token["aud"]), (&"wrpr".into(), &"one-core".into()));
+    assert_eq!(token["organisationId"], ACME);
+    assert_eq!(token["permissions"], serde_json::json!(["TASK_CREATE"]));
+    assert!(token.get("act").is_none());
+    // Who asked, and who Core saw.
+    let records = world.gateway.output();
+    let record = records.lines().rfind(|line| line.contains("\"kind\":\"audit\"")).unwrap();
+    for part in [
+        "\"subject\":\"alice\"",
+        "\"technical_user\":\"wrpr-cron\"",
+        "\"credential\":\"technical_user\"",
+    ] {
+        assert!(record.contains(part), "{part} in {record}");
+    }
+    // Nobody does through it what they may not do themselves.
+    let rosa = token_of(&issuer, "rosa").await;
+    assert_eq!(world.ask(Method::POST, check, Some(&rosa)).await, 403);
+    assert_eq!(world.ask(Method::POST, check, None).await, 401);
+    assert!(world.core.seen().is_empty());
+    // A service with its own token is a caller.
+    let own = token_of_wrpr(&issuer).await;
+    assert_eq!(world.get(&list(ACME), Some(&own)).await, 403, "it holds TASK_CREATE alone");
+    assert_eq!(world.ask(Method::POST, check, Some(&own)).await, 200);
+    assert_eq!(claims(&only_token(&world.core))["sub"], "wrpr");
+}
+
+#[tokio::test]
+async fn delegation() {
+    let issuer = provider_of_wrpr().await;
+    let world = World::start("delegation.yaml", &issuer, free_port()).await;
+    let issue = async |token: &str, organisation: &str| {
+        let body = serde_json::json!({ "organisationId": organisation }).to_string();
+        let post = client().post(world.gateway.url("/api/credential/v1")).bearer_auth(token);
+        let answer = post.header("content-type", "application/json").body(body).send().await;
+        answer.unwrap().status().as_u16()
+    };
+    let emil = token_of(&issuer, "emil").await;
+    assert_eq!(issue(&emil, ACME).await, 200);
+    let token = claims(&only_token(&world.core));
+    assert_eq!((&token["sub"], &token["act"]["sub"]), (&"emil".into(), &"wrpr".into()));
+    assert_eq!(token["permissions"], serde_json::json!(["CREDENTIAL_ISSUE"]));
+    let lifetime = token["exp"].as_u64().unwrap() - token["iat"].as_u64().unwrap();
+    assert_eq!((lifetime, &token["organisationId"]), (60, &ACME.into()));
+    let records = world.gateway.output();
+    let record = records.lines().rfind(|line| line.contains("\"kind\":\"audit\"")).unwrap();
+    for part in ["\"subject\":\"emil\"", "\"actor\":\"wrpr\"", "\"credential\":\"delegated\""] {
+        assert!(record.contains(part), "{part} in {record}");
+    }
+    // The rule of the role: only on behalf of users who hold CREDENTIAL_LIST.
+    let revoke = "/api/credential/v1/5/revoke";
+    let rosa = token_of(&issuer, "rosa").await;
+    assert_eq!(world.ask(Method::POST, revoke, Some(&emil)).await, 403);
+    assert!(world.core.seen().is_empty());
+    assert_eq!(world.ask(Method::POST, revoke, Some(&rosa)).await, 200);
+    assert_eq!(
+        claims(&only_token(&world.core))["permissions"],
+        serde_json::json!(["CREDENTIAL_REVOKE"])
+    );
+    // In another organisation the service has no such role; nobody has one for strangers; and the
+    // service does not act on behalf of itself.
+    let alice = token_of(&issuer, "alice").await;
+    assert_eq!(issue(&alice, OTHER).await, 403);
+    assert!(world.gateway.output().contains("\"reason\":\"delegation_not_allowed\""));
+    assert_eq!(issue(&token_of(&issuer, "norman").await, ACME).await, 403);
+    let own = token_of_wrpr(&issuer).await;
+    assert_eq!(issue(&own, ACME).await, 403);
+    assert!(world.core.seen().is_empty());
+    // The same at the exchange endpoint, by an actor token.
+    let exchange = async |subject: &str, actor: &str, scope: &str| {
+        let form = [
+            ("grant_type", GRANT),
+            ("subject_token", subject),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("actor_token", actor),
+            ("actor_token_type", ACCESS_TOKEN),
+            ("organisationId", ACME),
+            ("scope", scope),
+        ];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let post = client()
+            .post(world.gateway.url("/sts/token"))
+            .header("content-type", "application/x-www-form-urlencoded");
+        let answer = post.body(form).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&answer).unwrap()
+    };
+    let answer = exchange(&rosa, &own, "").await;
+    let token = claims(answer["access_token"].as_str().unwrap());
+    assert_eq!((&token["sub"], &token["act"]["sub"]), (&"rosa".into(), &"wrpr".into()));
+    assert_eq!(answer["scope"], "CREDENTIAL_ISSUE CREDENTIAL_REVOKE CREDENTIAL_SHARE");
+    assert_eq!(exchange(&emil, &own, "CREDENTIAL_SHARE").await["scope"], "CREDENTIAL_SHARE");
+    for (subject, actor, scope, error) in [
+        (&rosa, &rosa, "", "invalid_request"),
+        (&own, &own, "", "invalid_grant"),
+        (&rosa, &emil, "", "invalid_request"),
+        (&emil, &own, "CREDENTIAL_REVOKE", "invalid_scope"),
+        (&rosa, &"a.b.c".to_owned(), "", "invalid_request"),
+    ] {
+        assert_eq!(exchange(subject, actor, scope).await["error"], error);
+    }
+}
+
 /// Both unsafe modes: who may, what Core is shown of it, and the record that is there first.
 async fn unsafe_core(file: &str, shown: &[&str]) {
     let issuer = Issuer::start().await;
@@ -333,5 +503,5 @@ fn every_pattern_has_its_test() {
         assert!(source.contains(&format!("\"{name}\"")), "nothing starts {name}");
         files += 1;
     }
-    assert!(files >= 8, "{files} patterns");
+    assert!(files >= 10, "{files} patterns");
 }

@@ -51,17 +51,26 @@ fn everything_else_has_its_error() {
         ("organisationId", Some("acme"), "invalid_request"),
         ("actor_token", Some("d.e.f"), "invalid_request"),
         ("actor_token_type", Some(ACCESS_TOKEN), "invalid_request"),
-        (
-            "actor_token=d.e.f&actor_token_type",
-            Some("urn:ietf:params:oauth:token-type:id_token"),
-            "invalid_request",
-        ),
         ("resource", Some("https://core.example.com"), "invalid_target"),
         ("scope", Some("credential.list"), "invalid_scope"),
         ("client_secret", Some("sesame"), "invalid_client"),
         ("client_assertion", Some("g.h.i"), "invalid_client"),
     ] {
         assert_eq!(read(name, value).unwrap_err(), error, "{name}={value:?}");
+    }
+}
+
+#[test]
+fn an_actor_token_comes_with_its_type() {
+    let with = |kind: &str| {
+        let actor = format!("{}&actor_token=d.e.f&actor_token_type={kind}", form("", None));
+        Asked::read(FORM_TYPE, actor.as_bytes())
+    };
+    let asked = with(ACCESS_TOKEN).unwrap();
+    assert_eq!(asked.actor_token.unwrap().expose_secret(), "d.e.f");
+    assert!(with(JWT).is_ok());
+    for kind in ["", "urn:ietf:params:oauth:token-type:id_token"] {
+        assert_eq!(with(kind).unwrap_err().error, "invalid_request", "{kind}");
     }
 }
 
