@@ -41,6 +41,7 @@ use crate::{
     refusal::{Reason, Refusal},
     sessions::PendingCookies,
     step::{Step, Trace},
+    technical_user::TechnicalUser,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
 };
@@ -296,27 +297,7 @@ fn foresee(
     steps.enter(Step::Credential);
     let demand = allowed.target.upstream.demand();
     if let Some(user) = allowed.target.act_as.technical_user() {
-        let organisation = allowed.permit.at_home(user.organisation())?;
-        let where_to = organisation.map_or_else(String::new, |here| format!(" in {here}"));
-        let (name, what) =
-            (user.name(), if matches!(demand, Demand::IamToken) { "IAM" } else { "app" });
-        return Ok(if matches!(allowed.target.act_as, ActAs::Delegate(_)) {
-            steps.found(|| {
-                format!(
-                    "a delegated app token{where_to} with which {name} acts for the caller; neither \
-                     IAM provider nor token service is asked here"
-                )
-            });
-            "delegated"
-        } else {
-            steps.found(|| {
-                format!(
-                    "the {what} token{where_to} of technical user {name}; neither IAM provider nor \
-                     token service is asked here"
-                )
-            });
-            "technical_user"
-        });
+        return foresee_another(allowed, user, demand, steps);
     }
     match credential::plan(&allowed.permit, demand, state.sts.as_ref())? {
         Plan::Ready(credential) => {
@@ -342,6 +323,30 @@ fn foresee(
             Ok("app")
         }
     }
+}
+
+/// The credential where a technical user acts: whose it is, and where. What it carries is for the
+/// technical user's own IAM token to tell, which is not asked for here.
+fn foresee_another(
+    allowed: &Allowed,
+    user: &TechnicalUser,
+    demand: &Demand,
+    steps: &mut Steps,
+) -> Result<&'static str, Refusal> {
+    let organisation = allowed.permit.at_home(user.organisation())?;
+    let here = organisation.map_or_else(String::new, |here| format!(" in {here}"));
+    let kind = if matches!(demand, Demand::IamToken) { "IAM" } else { "app" };
+    let (word, what) = match &allowed.target.act_as {
+        ActAs::Delegate(_) => (
+            "delegated",
+            format!("an app token{here} with which {} acts for the caller", user.name()),
+        ),
+        ActAs::TechnicalUser(_) | ActAs::Caller => {
+            ("technical_user", format!("the {kind} token{here} of technical user {}", user.name()))
+        }
+    };
+    steps.found(|| format!("{what}; neither IAM provider nor token service is asked here"));
+    Ok(word)
 }
 
 fn answered_here(

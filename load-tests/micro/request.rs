@@ -16,7 +16,7 @@ use portcullis::{
     identity::{Identity, Proof},
     organisation::{Organisation, body, query},
     permission::{Permission, PermissionSet, Requirement},
-    policy::{Accepts, Authentication, Policy, Request, Rights, condition::Asked},
+    policy::{Accepts, Acting, Authentication, Policy, Request, Rights, condition::Asked},
     request::path,
     roles::{Mapping, PermissionPattern, Reach, RoleMap, SystemRole, Tenant},
     session::key_ring::{KeyRing, Label},
@@ -90,6 +90,7 @@ fn decision(criterion: &mut Criterion) {
         named: false,
         condition: None,
         cross_organisation: false,
+        acting: Acting::Caller,
         enforce: true,
     };
     let headers = HeaderMap::new();

@@ -12,7 +12,7 @@ use super::{
     Loaded,
     check::path,
     key_path::KeyPath,
-    sections::{Accept, Access, Config, MintedPermissions},
+    sections::{Accept, Access, ActAs, Config, MintedPermissions},
 };
 use crate::{
     permission::{Permission, Requirement},
@@ -22,6 +22,7 @@ use crate::{
 pub(super) fn of(loaded: &Loaded) -> Vec<(KeyPath, String)> {
     let mut warnings = perimeter::of(&loaded.config);
     warnings.extend(in_vain(loaded));
+    warnings.extend(nobody(&loaded.config));
     warnings
 }
 
@@ -38,6 +39,19 @@ fn in_vain(loaded: &Loaded) -> Vec<(KeyPath, String)> {
         warnings.extend(granted_in_vain(loaded));
     }
     warnings
+}
+
+/// Technical users in whose name nothing is done.
+fn nobody(config: &Config) -> impl Iterator<Item = (KeyPath, String)> {
+    let used = |name: &str| {
+        config.routes.iter().any(|route| match &route.act_as {
+            ActAs::Caller => false,
+            ActAs::TechnicalUser(user) | ActAs::Delegate(user) => user == name,
+        })
+    };
+    let unused = config.technical_users.keys().filter(move |name| !used(name));
+    unused
+        .map(|name| (path("technical_users").key(name.as_str()), "no route acts as it".to_owned()))
 }
 
 /// One warning a file: where nearly every route of an included file is closed, a line for each

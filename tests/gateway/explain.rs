@@ -84,12 +84,14 @@ sts: {{ issuer: {{ iss: 'http://localhost:8080', keys: [ {{ env: TEST_STS_KEY }}
 system_roles: {{ issuer: [CREDENTIAL_ISSUE, CREDENTIAL_LIST], reader: [CREDENTIAL_LIST] }}
 organisations: {{ {ACME}: {{ name: Acme }}, {OTHER}: {{ name: Other }} }}
 iam_roles: {{ admin: {{ {ACME}: [issuer] }}, reader: {{ {ACME}: [reader] }} }}
+technical_users: {{ cron: {{ client: {{ id: cron, secret: {{ env: TEST_CLIENT_SECRET }} }}, organisation: {ACME} }} }}
 upstreams:
   core: {{ servers: ['127.0.0.1:3000'], auth: {{ mode: STS, audience: one-core }} }}
   bff: {{ servers: ['127.0.0.1:3001'], auth: {{ mode: IAM }} }}
 routes:
   - {{ path: /api/credential/v1, methods: [GET], accept: [iam, app], permissions: [CREDENTIAL_LIST], organisation: {{ query: organisationId }}, upstream: core }}
   - {{ path: /api/credential/v1, methods: [POST], accept: [iam, app], permissions: [CREDENTIAL_ISSUE], organisation: {{ body: /organisationId }}, upstream: core }}
+  - {{ path: /api/cron/v1, accept: [iam], permissions: [CREDENTIAL_LIST], organisation: {{ query: organisationId }}, act_as: {{ technical_user: cron }}, upstream: core }}
   - {{ path: /api/trial/v1, accept: [iam], permissions: [CREDENTIAL_ISSUE], enforce: false, upstream: core }}
   - {{ path: '/desk/{{*rest}}', accept: [session], upstream: bff }}
 "
@@ -101,6 +103,22 @@ const BOB: &str = r#"{ "sub": "bob", "roles": ["reader"] }"#;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn who_acts_is_told_without_asking_the_provider() {
+    let place = Place::new(AWAY);
+    place.write("bob.json", BOB);
+    let bob = ["--config", "gateway.yaml", "GET", "/api/cron/v1", "--claims", "bob.json"];
+    let (printed, code) = place.outcome(&bob, "");
+    assert_eq!((printed, code), (json!(["forward", 200, null, "/api/cron/v1"]), Some(0)));
+    let told = text(&place.explain(&bob).stdout);
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains(&format!("the app token in {ACME} of technical user cron")), "{told}");
+    let other = format!("/api/cron/v1?organisationId={OTHER}");
+    let elsewhere = ["--config", "gateway.yaml", "GET", &other, "--claims", "bob.json"];
+    let (printed, code) = place.outcome(&elsewhere, "");
+    assert_eq!((&printed[2], code), (&json!("organisation_mismatch"), Some(1)));
 }
 
 #[test]

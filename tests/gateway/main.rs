@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod acting;
 mod agreement;
 mod audit;
 mod bearer;
@@ -27,6 +28,8 @@ mod refresh;
 mod replicas;
 mod revoked;
 mod spellings;
+mod sts_failures;
+mod sts_lies;
 mod support;
 mod upstream;
 

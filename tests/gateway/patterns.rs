@@ -11,7 +11,7 @@ use crate::{
     support::{
         ACME, Gateway, Issuer, OTHER, Recorder, free_port,
         gateway::{client, secrets},
-        listener,
+        listener, outside_sts, people,
     },
 };
 
@@ -20,8 +20,6 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// What stands in the file with Core's static token.
 const CORE_TOKEN: &str = "static-token-of-the-patterns";
-/// The secret of the client `wrpr` at the IAM provider.
-const WRPR_SECRET: &str = "secret-of-wrpr";
 /// What stands in the files for a listener of the world outside.
 const LISTENER: &str = "address: 0.0.0.0:8443, tls: { certificate: /etc/portcullis/tls.crt, key: \
                         /etc/portcullis/tls.key }";
@@ -39,7 +37,7 @@ impl World {
     async fn start(file: &str, iam: &str, port: u16) -> Self {
         let (core, bff) = (Recorder::start("").await, Recorder::start("").await);
         let handle = sts::Handle::default();
-        let sts_url = token_service(iam, handle.clone()).await;
+        let sts_url = outside_sts::start(iam, handle.clone()).await;
         let text = fs::read_to_string(Path::new(DIRECTORY).join(file)).unwrap();
         let loopback = |address: SocketAddr| address.to_string();
         let mut text = [
@@ -63,7 +61,7 @@ impl World {
             ("sts-1.pem", &given["TEST_STS_KEY"]),
             ("sts-2.pem", &another["TEST_STS_KEY"]),
             ("core-token", &CORE_TOKEN.to_owned()),
-            ("wrpr", &WRPR_SECRET.to_owned()),
+            ("wrpr", &people::SECRET.to_owned()),
         ];
         // Paths of secrets are relative to the configuration's own.
         text = text.replace("/run/secrets/", "");
@@ -82,25 +80,6 @@ impl World {
     async fn get(&self, target: &str, token: Option<&str>) -> StatusCode {
         self.ask(Method::GET, target, token).await
     }
-}
-
-/// The stand-in for BFF's token service; its URL.
-async fn token_service(iam: &str, handle: sts::Handle) -> String {
-    let (listener, address) = listener().await;
-    let url = format!("http://{address}");
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let settings = sts::Settings {
-        issuer: url.clone(),
-        audiences: vec!["one-core".to_owned(), "one-bridge".to_owned()],
-        lifetime: Duration::from_secs(300),
-        iam_issuer: iam.to_owned(),
-        iam_audience: "procivis-one-platform".to_owned(),
-        roles: vec![("admin".to_owned(), names(&["CREDENTIAL_LIST", "CREDENTIAL_ISSUE"]))],
-        client: None,
-        handle,
-    };
-    tokio::spawn(sts::serve(listener, settings));
-    url
 }
 
 /// The bearer token of the one request that an upstream has seen.
@@ -287,51 +266,10 @@ async fn sts_only() {
     assert!(world.core.seen().is_empty() && world.bff.seen().is_empty());
 }
 
-/// An IAM provider at which the gateway is the client `wrpr`, with the role `cron`; its URL.
-async fn provider_of_wrpr() -> String {
-    let (listener, address) = listener().await;
-    let issuer = format!("http://{address}");
-    let user = |name: &str, role: &str| iam::User {
-        name: name.to_owned(),
-        password: name.to_owned(),
-        full_name: name.to_owned(),
-        roles: vec![role.to_owned()],
-    };
-    let provider = iam::Settings {
-        issuer: issuer.clone(),
-        audience: "procivis-one-platform".to_owned(),
-        lifetime: Duration::from_secs(600),
-        clients: vec![iam::Client {
-            id: "wrpr".to_owned(),
-            secret: WRPR_SECRET.to_owned(),
-            redirects: vec![],
-            after_logout: vec![],
-            roles: Some(vec!["cron".to_owned()]),
-        }],
-        users: vec![
-            user("alice", "admin"),
-            user("rosa", "reader"),
-            user("emil", "employee"),
-            user("norman", "nothing"),
-        ],
-    };
-    tokio::spawn(iam::serve(listener, provider));
-    issuer
-}
-
-/// A token of one of its users.
-async fn token_of(issuer: &str, user: &str) -> String {
-    let login = serde_json::json!({ "user": user, "password": user }).to_string();
-    let post =
-        client().post(format!("{issuer}/demo/token")).header("content-type", "application/json");
-    let answer = post.body(login).send().await.unwrap().text().await.unwrap();
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    answer["access_token"].as_str().unwrap().to_owned()
-}
-
 /// The token of the client `wrpr` itself.
 async fn token_of_wrpr(issuer: &str) -> String {
-    let form = format!("grant_type=client_credentials&client_id=wrpr&client_secret={WRPR_SECRET}");
+    let form =
+        format!("grant_type=client_credentials&client_id=wrpr&client_secret={}", people::SECRET);
     let post = client()
         .post(format!("{issuer}/token"))
         .header("content-type", "application/x-www-form-urlencoded");
@@ -342,10 +280,10 @@ async fn token_of_wrpr(issuer: &str) -> String {
 
 #[tokio::test]
 async fn technical_user() {
-    let issuer = provider_of_wrpr().await;
+    let issuer = people::provider().await;
     let world = World::start("technical-user.yaml", &issuer, free_port()).await;
     let check = "/api/signature/v1/revocation-check";
-    let alice = token_of(&issuer, "alice").await;
+    let alice = people::token_of(&issuer, "alice").await;
     let mut sent = Vec::new();
     for _ in 0..2 {
         assert_eq!(world.ask(Method::POST, check, Some(&alice)).await, 200);
@@ -368,7 +306,7 @@ async fn technical_user() {
         assert!(record.contains(part), "{part} in {record}");
     }
     // Nobody does through it what they may not do themselves.
-    let rosa = token_of(&issuer, "rosa").await;
+    let rosa = people::token_of(&issuer, "rosa").await;
     assert_eq!(world.ask(Method::POST, check, Some(&rosa)).await, 403);
     assert_eq!(world.ask(Method::POST, check, None).await, 401);
     assert!(world.core.seen().is_empty());
@@ -381,7 +319,7 @@ async fn technical_user() {
 
 #[tokio::test]
 async fn delegation() {
-    let issuer = provider_of_wrpr().await;
+    let issuer = people::provider().await;
     let world = World::start("delegation.yaml", &issuer, free_port()).await;
     let issue = async |token: &str, organisation: &str| {
         let body = serde_json::json!({ "organisationId": organisation }).to_string();
@@ -389,7 +327,7 @@ async fn delegation() {
         let answer = post.header("content-type", "application/json").body(body).send().await;
         answer.unwrap().status().as_u16()
     };
-    let emil = token_of(&issuer, "emil").await;
+    let emil = people::token_of(&issuer, "emil").await;
     assert_eq!(issue(&emil, ACME).await, 200);
     let token = claims(&only_token(&world.core));
     assert_eq!((&token["sub"], &token["act"]["sub"]), (&"emil".into(), &"wrpr".into()));
@@ -403,7 +341,7 @@ async fn delegation() {
     }
     // The rule of the role: only on behalf of users who hold CREDENTIAL_LIST.
     let revoke = "/api/credential/v1/5/revoke";
-    let rosa = token_of(&issuer, "rosa").await;
+    let rosa = people::token_of(&issuer, "rosa").await;
     assert_eq!(world.ask(Method::POST, revoke, Some(&emil)).await, 403);
     assert!(world.core.seen().is_empty());
     assert_eq!(world.ask(Method::POST, revoke, Some(&rosa)).await, 200);
@@ -413,10 +351,10 @@ async fn delegation() {
     );
     // In another organisation the service has no such role; nobody has one for strangers; and the
     // service does not act on behalf of itself.
-    let alice = token_of(&issuer, "alice").await;
+    let alice = people::token_of(&issuer, "alice").await;
     assert_eq!(issue(&alice, OTHER).await, 403);
     assert!(world.gateway.output().contains("\"reason\":\"delegation_not_allowed\""));
-    assert_eq!(issue(&token_of(&issuer, "norman").await, ACME).await, 403);
+    assert_eq!(issue(&people::token_of(&issuer, "norman").await, ACME).await, 403);
     let own = token_of_wrpr(&issuer).await;
     assert_eq!(issue(&own, ACME).await, 403);
     assert!(world.core.seen().is_empty());

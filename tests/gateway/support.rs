@@ -3,6 +3,8 @@
 
 pub(crate) mod gateway;
 pub(crate) mod issuer;
+pub(crate) mod outside_sts;
+pub(crate) mod people;
 pub(crate) mod provider;
 pub(crate) mod recorder;
 pub(crate) mod redis;

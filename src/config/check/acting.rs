@@ -4,7 +4,9 @@ use super::{Draft, Notes, Part, credentials::oauth_client, path};
 use crate::{
     config::{
         key_path::KeyPath,
-        sections::{Accept, Access, ActAs, ClientAuthentication, Route, Upstream, UpstreamAuth},
+        sections::{
+            Accept, Access, ActAs, ClientAuthentication, Route, SystemRole, Upstream, UpstreamAuth,
+        },
         suggest::{hint, quoted},
     },
     permission::Requirement,
@@ -128,10 +130,8 @@ fn delegate(
     }
     let mapped =
         !draft.issuer.is_absent() || draft.iam_roles.get().is_some_and(|roles| !roles.is_empty());
-    let delegates = |role: &Part<_>| match role {
-        Part::Read(role) => crate::config::SystemRole::is_for_delegation(role),
-        Part::Absent | Part::Faulty => true,
-    };
+    let delegates =
+        |role: &Part<SystemRole>| role.get().is_none_or(|role| role.delegation.is_some());
     if mapped && !draft.system_roles.values().any(delegates) {
         let message = format!(
             "never succeeds: no system role has delegation, so {name} may do nothing on behalf \
@@ -140,3 +140,6 @@ fn delegate(
         notes.fault(&at, message);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,10 +30,3 @@ pub struct SystemRole {
     /// `Some`: only on behalf of a user; empty: any user, else users who hold one of the listed.
     pub delegation: Option<Vec<String>>,
 }
-
-impl SystemRole {
-    /// Whether it counts only on behalf of users.
-    pub(in crate::config) const fn is_for_delegation(&self) -> bool {
-        self.delegation.is_some()
-    }
-}

@@ -92,6 +92,10 @@ pub(crate) struct Faults {
     pub(crate) audience: Option<String>,
     pub(crate) organisation: Option<String>,
     pub(crate) subject: Option<String>,
+    pub(crate) actor: Option<String>,
+    pub(crate) permissions: Option<Vec<String>>,
+    /// Issues tokens of so many seconds.
+    pub(crate) lifetime: Option<u64>,
     /// Issues tokens that ended an hour ago.
     pub(crate) expired: bool,
     /// Writes one byte at a time, ten a second, head included.
@@ -102,7 +106,7 @@ pub(crate) struct Faults {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WrongAnswer {
-    /// 8 MiB of JSON.
+    /// 10 MiB of JSON.
     Huge,
     Html,
     Redirect,
@@ -189,7 +193,9 @@ async fn exchange(
         return (status, Json(json!({"error": "server_error"}))).into_response();
     }
     let answer = match faults.answer {
-        Some(WrongAnswer::Huge) => format!("{{\"x\":\"{}\"}}", "x".repeat(8 << 20)).into_response(),
+        Some(WrongAnswer::Huge) => {
+            format!("{{\"x\":\"{}\"}}", "x".repeat(10 << 20)).into_response()
+        }
         Some(WrongAnswer::Html) => Html("<!doctype html><title>Log in</title>").into_response(),
         Some(WrongAnswer::Redirect) => {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/elsewhere")]).into_response()
@@ -243,30 +249,35 @@ impl Sts {
             _ => return Err(ExchangeError("invalid_request")),
         };
         let now = Timestamp::now();
+        let lifetime = faults.lifetime.map_or(self.settings.lifetime, Duration::from_secs);
         let shift = if faults.expired { Duration::from_secs(3_600) } else { Duration::ZERO };
         let mut claims = json!({
             "iss": faults.issuer.as_ref().unwrap_or(&self.settings.issuer),
             "aud": faults.audience.as_ref().unwrap_or(audience),
             "sub": faults.subject.as_deref().or_else(|| subject.get("sub")?.as_str()),
-            "permissions": self.permissions(&subject),
+            "permissions": match &faults.permissions {
+                Some(names) => names.iter().map(String::as_str).collect(),
+                None => self.permissions(&subject),
+            },
             "jti": Uuid::new_v4(),
             "iat": now - shift,
-            "exp": now + self.settings.lifetime - shift,
+            "exp": now + lifetime - shift,
         });
         if let Some(object) = claims.as_object_mut() {
             let organisation = organisation.map(|id| id.to_string());
             if let Some(id) = faults.organisation.clone().or(organisation) {
                 object.insert("organisationId".to_owned(), id.into());
             }
-            if let Some(actor) = actor {
-                object.insert("act".to_owned(), json!({"sub": actor.get("sub")}));
+            let actor = actor.and_then(|actor| Some(actor.get("sub")?.as_str()?.to_owned()));
+            if let Some(actor) = faults.actor.clone().or(actor) {
+                object.insert("act".to_owned(), json!({ "sub": actor }));
             }
         }
         Ok(json!({
             "access_token": self.key.sign("STS", &claims),
             "issued_token_type": wanted,
             "token_type": "Bearer",
-            "expires_in": self.settings.lifetime.as_secs(),
+            "expires_in": lifetime.as_secs(),
         }))
     }
 
