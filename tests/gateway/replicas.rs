@@ -258,7 +258,7 @@ async fn r12_a_damaged_ticket_never_reaches_the_upstream() {
     let world = world().await;
     let browser = world.log_in().await;
     let good = browser.cookies["portcullis"].clone();
-    for at in (0..good.len()).step_by(7) {
+    for at in 0..good.len() {
         let mut bad = good.clone().into_bytes();
         bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
         let mut browser = browser.clone();

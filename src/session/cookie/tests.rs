@@ -211,3 +211,60 @@ proptest! {
         prop_assert_eq!(jar().strip([left.as_bytes()]), Some(left.clone()), "idempotent");
     }
 }
+
+/// Every bit of every byte of every cookie that a session takes, and of a ticket.
+#[test]
+fn no_changed_bit_opens_a_session() {
+    let jar = jar();
+    for session in [session(), large(4_000)] {
+        let good = saved(&jar, &session);
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone().into_bytes();
+                bad[at] ^= 1 << bit;
+                let opened = jar.read([&bad[..]]).map(|cookies| jar.open(&cookies));
+                assert!(!matches!(opened, Ok(Opened::Session(_))), "bit {bit} of byte {at}");
+            }
+        }
+        assert!(matches!(open(&jar, &good), Opened::Session(_)));
+    }
+    let ticket = Ticket::of(&session());
+    let lines = jar.save_ticket(&ticket, Pieces::default(), Timestamp(1_000)).unwrap();
+    let good = cookie_header(&lines);
+    for at in 0..good.len() {
+        for bit in 0..8 {
+            let mut bad = good.clone().into_bytes();
+            bad[at] ^= 1 << bit;
+            let opened = jar.read([&bad[..]]).map(|cookies| jar.open_ticket(&cookies));
+            assert!(!matches!(opened, Ok(OpenedTicket::Ticket(_))), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+proptest! {
+    /// Cut, doubled, moved: what is not the very cookie opens nothing.
+    #[test]
+    fn no_rearranged_cookie_opens_a_session(
+        from in 0_usize..9_000, to in 0_usize..9_000, at in 0_usize..9_000, large_one: bool,
+    ) {
+        let jar = jar();
+        let good = saved(&jar, &if large_one { large(4_000) } else { session() });
+        let place = |place: usize| place % (good.len() + 1);
+        let (from, to) = (place(from.min(to)).min(place(to)), place(from).max(place(to)));
+        let mut bad = good.clone();
+        bad.insert_str(place(at), &good[from..to]);
+        prop_assume!(bad != good);
+        let opened = jar.read([bad.as_bytes()]).map(|cookies| jar.open(&cookies));
+        if let Ok(Opened::Session(_)) = opened {
+            // Only where whole cookies of other names have come in between.
+            let ours = |text: &str| text.split("; ").filter(|pair| {
+                pair.split_once('=').is_some_and(|(name, _)| jar.owns(name.as_bytes()))
+            }).map(str::to_owned).collect::<Vec<_>>();
+            prop_assert_eq!(ours(&bad), ours(&good));
+        }
+        let cut = &good[..from];
+        let opened = jar.read([cut.as_bytes()]).map(|cookies| jar.open(&cookies));
+        let whole = from == good.len();
+        prop_assert_eq!(matches!(opened, Ok(Opened::Session(_))), whole);
+    }
+}

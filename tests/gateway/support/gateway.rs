@@ -218,6 +218,20 @@ impl Gateway {
         fs::read_to_string(self.directory.join("output")).unwrap_or_default()
     }
 
+    /// Waits for a line of its output that holds all of these; lines are written behind requests.
+    pub(crate) async fn says(&self, parts: &[&str]) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let output = self.output();
+            let line = output.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+            if let Some(line) = line {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "{parts:?} is not in {output}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The file with which it was started.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.directory.join("gateway.yaml")
