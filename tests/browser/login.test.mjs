@@ -145,6 +145,28 @@ describe('with a session that lasts', () => {
     }
   });
 
+  test('ten logins in ten tabs at once each end on their own page', async () => {
+    const tabs = await Promise.all(Array.from({ length: 10 }, () => context.newPage()));
+    await Promise.all(tabs.map((tab, at) => tab.goto(`${site.publicUrl}/?tab=${at}`)));
+    for (const tab of tabs) assert.ok(tab.url().startsWith(site.provider.issuer), 'all stand at the form');
+    await Promise.all(tabs.map((tab) => logIn(tab, 'alice')));
+    await Promise.all(tabs.map((tab, at) => tab.waitForURL(`${site.publicUrl}/?tab=${at}`)));
+    for (const tab of tabs) assert.equal((await call(tab, '/api/config/v1')).status, 200);
+    const left = (await ours()).filter((cookie) => cookie.name.includes('-login'));
+    assert.deepEqual(left, [], 'no login is left under way');
+  });
+
+  test('a session with 8 KB of tokens works', async () => {
+    const page = await loggedIn('carol');
+    const cookies = await ours();
+    const bytes = cookies.reduce((sum, cookie) => sum + cookie.value.length, 0);
+    assert.ok(bytes > 8 * 1024, `${bytes} bytes in ${cookies.length} cookies`);
+    for (const cookie of cookies) assert.ok(cookie.value.length <= 4000, 'within what browsers keep');
+    assert.equal((await call(page, CREDENTIALS)).status, 200);
+    await page.reload();
+    await page.getByText('Carol Example').waitFor();
+  });
+
   test('a call that needs more than bob has is refused before Core', async () => {
     const page = await loggedIn('bob');
     assert.equal((await call(page, CREDENTIALS)).status, 200, 'he may read');

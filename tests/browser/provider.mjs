@@ -23,6 +23,11 @@ export const CLIENT_ID = 'desk';
 export const USERS = {
   alice: { name: 'Alice Example', roles: ['organization_admin'] },
   bob: { name: 'Bob Example', roles: ['organization_reader'] },
+  // With as many roles as a large organisation gives: an access token of 7 KB.
+  carol: {
+    name: 'Carol Example',
+    roles: ['organization_admin', ...Array.from({ length: 150 }, (_, at) => `department-${at}-of-the-organisation`)],
+  },
 };
 
 // oidc-provider wants an absolute URI here; what stands in `aud` is AUDIENCE.
