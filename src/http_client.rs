@@ -15,13 +15,18 @@ pub fn build(ca: Option<&[u8]>, timeout: Duration) -> Result<reqwest::Client, re
         .no_proxy()
         .connect_timeout(timeout.min(Duration::from_secs(5)))
         .timeout(timeout)
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(IDLE)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
     if let Some(ca) = ca {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
     }
     builder.build()
 }
+
+/// For so long an idle connection is used again. A request that is sent just as the other side
+/// closes one is lost, and a code or a refresh token with it, so this stays below the five seconds
+/// after which the least patient of servers (Node.js) close theirs.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]

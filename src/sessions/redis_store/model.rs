@@ -3,8 +3,9 @@
 //! The words are those of [`script`](super::script): lease, intent, fence, commit, release. One
 //! session; a provider that rotates refresh tokens and takes a second use for theft (RFC 9700,
 //! section 4.14.2); replicas that may die at any moment, leases that may run out under a living
-//! holder, answers that may be lost, scripts that may run twice, and a logout. Every reachable
-//! state is looked at. The variants each leave one rule out, and the tests demand that the model
+//! holder, answers that may be lost, scripts that may run twice, a logout, and a logout of the
+//! provider's (back-channel), whose mark stands beside the record. Every reachable state is looked
+//! at. The variants each leave one rule out, and the tests demand that the model
 //! finds what that breaks: else it would prove nothing.
 
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +26,10 @@ enum Variant {
     ReleasedAsUnused,
     /// A commit writes a record that is gone.
     CommittedAfterLogout,
+    /// A request looks at the record and not at the mark beside it.
+    WithoutMark,
+    /// What the provider ended is written into the record, where a commit writes over it.
+    MarkedInRecord,
 }
 
 /// A refresh token: the provider gives them out in order.
@@ -37,6 +42,12 @@ struct World {
     provider: Provider,
     replicas: [Replica; 2],
     logged_out: bool,
+    /// The provider's logout was answered with success, by whichever replica.
+    ended: bool,
+    /// The mark that it left.
+    marked: bool,
+    /// A request that began afterwards was served.
+    served_ended: bool,
     /// What may still go wrong, so that there is an end.
     crashes: u8,
     losses: u8,
@@ -49,6 +60,8 @@ struct Record {
     token: Token,
     intent: Option<Token>,
     fence: u8,
+    /// `MarkedInRecord`: the provider has ended it.
+    ended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -88,11 +101,14 @@ enum Replica {
 use Replica::{Answered, Dead, Idle, Leased, Released, ReleasingAgain, Shown};
 
 const BEGINNING: World = World {
-    record: Some(Record { token: 0, intent: None, fence: 0 }),
+    record: Some(Record { token: 0, intent: None, fence: 0, ended: false }),
     lease: None,
     provider: Provider { newest: 0, reused: false },
     replicas: [Idle, Idle],
     logged_out: false,
+    ended: false,
+    marked: false,
+    served_ended: false,
     crashes: 1,
     losses: 2,
     expiries: 2,
@@ -110,6 +126,15 @@ impl World {
         if !self.logged_out {
             let world = Self { record: None, lease: None, logged_out: true, ..self.clone() };
             steps.push(("logout".to_owned(), world));
+        }
+        if !self.ended {
+            let mut world = Self { ended: true, ..self.clone() };
+            if variant == Variant::MarkedInRecord {
+                world.record = world.record.map(|record| Record { ended: true, ..record });
+            } else {
+                world.marked = true;
+            }
+            steps.push(("back-channel logout".to_owned(), world));
         }
         if self.lease.is_some() && self.expiries > 0 {
             let world = Self { lease: None, expiries: self.expiries - 1, ..self.clone() };
@@ -131,8 +156,11 @@ impl World {
                 world.crashes -= 1;
             });
         }
+        if replica != Dead && self.counts(variant) {
+            step("serves a request", &|world| world.served_ended |= world.ended);
+        }
         match replica {
-            Idle if self.refreshes > 0 => {
+            Idle if self.refreshes > 0 && self.counts(variant) => {
                 if let Some((token, fence, record)) = self.lease(variant) {
                     step("takes the lease", &|world| {
                         world.record = Some(record);
@@ -199,6 +227,12 @@ impl World {
         }
     }
 
+    /// Whether a request that begins now finds the session.
+    fn counts(&self, variant: Variant) -> bool {
+        let marked = self.marked && variant != Variant::WithoutMark;
+        self.record.is_some_and(|record| !record.ended) && !marked
+    }
+
     /// What the lease's script grants: the token to show, the fence, and the record after it.
     fn lease(&self, variant: Variant) -> Option<(Token, u8, Record)> {
         let record = self.record?;
@@ -229,10 +263,10 @@ impl World {
     fn commit(&mut self, at: usize, fence: u8, token: Token, variant: Variant) {
         match &mut self.record {
             Some(record) if record.fence == fence => {
-                *record = Record { token, intent: None, fence };
+                *record = Record { token, intent: None, fence, ended: false };
             }
             None if variant == Variant::CommittedAfterLogout => {
-                self.record = Some(Record { token, intent: None, fence });
+                self.record = Some(Record { token, intent: None, fence, ended: false });
             }
             _ => return,
         }
@@ -251,6 +285,9 @@ impl World {
         if self.logged_out && self.record.is_some() {
             return Some("a session came back after its logout");
         }
+        if self.served_ended {
+            return Some("a request was served after the provider had ended its session");
+        }
         if let Some(record) = self.record
             && record.token < self.provider.newest
             && record.intent != Some(record.token)
@@ -262,7 +299,7 @@ impl World {
         if let Some(record) = self.record
             && quiet
             && nothing_lost
-            && record != (Record { token: self.provider.newest, intent: None, ..record })
+            && (record.token, record.intent) != (self.provider.newest, None)
         {
             return Some("nothing went wrong, and a refresh was lost");
         }
@@ -310,6 +347,8 @@ fn each_rule_is_needed() {
         (Variant::ReleasedBeforeWritten, "the record holds a used token as if it were good"),
         (Variant::ReleasedAsUnused, "the record holds a used token as if it were good"),
         (Variant::CommittedAfterLogout, "a session came back after its logout"),
+        (Variant::WithoutMark, "a request was served after the provider had ended its session"),
+        (Variant::MarkedInRecord, "a request was served after the provider had ended its session"),
     ] {
         let found = explore(variant).map_err(|(why, _)| why);
         assert_eq!(found, Err(expected));
