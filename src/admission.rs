@@ -10,6 +10,7 @@
 
 mod caller;
 mod exchange;
+mod lookup;
 mod own_endpoint;
 
 use std::{sync::Arc, time::Duration};
@@ -18,14 +19,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use self::caller::Caller;
+pub(crate) use self::lookup::Looked;
 pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
 use crate::{
     authentication::Authenticator,
     credential::{self, ActAs, Credential, Sources},
     identity::Identity,
     login::{Choice, Login, Standing},
+    lookup::{Lookup, Lookups},
     organisation::{
-        body,
+        Organisation, body, invalid,
         place::{self, Named, Parts, Place},
     },
     policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
@@ -65,6 +68,8 @@ pub struct State {
     pub sts: Option<Sts>,
     /// Whether nothing is served without its audit record.
     pub audit_required: bool,
+    /// Whose resources of upstreams are that keep no organisations apart.
+    pub lookups: Arc<Lookups>,
     /// For which audiences our exchange endpoint issues tokens, when it is on.
     pub exchange: Option<Arc<[Arc<str>]>>,
 }
@@ -86,6 +91,8 @@ pub struct Target {
     pub policy: Policy,
     /// Where a request names its organisation.
     pub places: Vec<Named>,
+    /// What is asked where a request names a resource and no organisation.
+    pub lookups: Vec<Arc<Lookup>>,
     /// Who answers.
     pub upstream: Arc<Upstream>,
     /// In whose name it is called.
@@ -138,13 +145,21 @@ pub struct Identified<'t, 'p> {
 }
 
 impl Identified<'_, '_> {
+    /// Whether the upstream is asked whose the request's resources are.
+    #[must_use]
+    pub(crate) fn asks_the_upstream(&self) -> bool {
+        !self.found.route.lookups.is_empty()
+    }
+
     /// Bytes of the body that have to be read for the decision; `None` when it can do without,
     /// as it can for whoever will be turned away anyhow.
     #[must_use]
     pub fn needs_body(&self) -> Option<usize> {
         let is_known = matches!(self.caller.authentication, Authentication::Authenticated(_));
         let target = self.found.route;
-        (is_known && target.places.iter().any(Named::is_in_body))
+        let looked_into = target.places.iter().any(Named::is_in_body)
+            || target.lookups.iter().any(|lookup| lookup.template.is_in_body());
+        (is_known && looked_into)
             .then(|| usize::try_from(target.body).unwrap_or(usize::MAX).min(body::LARGEST))
     }
 }
@@ -218,7 +233,8 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
-        let judged = self.judge(identified, request, headers, body, facts, &mut ())?;
+        let looked = self.look_up(&identified, body, facts, now).await?;
+        let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
         let Target { upstream, act_as, .. } = &allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
@@ -249,19 +265,22 @@ impl State {
     /// # Errors
     /// Every refusal of organisation and policy, and that of a caller who could not be
     /// authenticated.
+    #[expect(clippy::too_many_arguments, reason = "what a decision looks at, and who listens")]
     pub(crate) fn judge(
         &self,
         identified: Identified<'_, '_>,
         request: &TrustedRequest,
         headers: &HeaderMap,
         body: Option<&[u8]>,
+        looked: Looked,
         facts: &mut Facts,
         trace: &mut impl Trace,
     ) -> Result<Option<Allowed>, Refusal> {
         let Identified { found, caller } = identified;
         let target = found.route;
         let parts = Parts { query: request.query(), headers, body };
-        let named = place::read(&target.places, parts, |name| found.parameter(name));
+        let named = place::read(&target.places, parts, |name| found.parameter(name))
+            .and_then(|named| together(named, looked));
         // Who may not come in does not learn whether the organisation could be read.
         let (named, unreadable) = match named {
             Ok(named) => (named, None),
@@ -275,6 +294,7 @@ impl State {
                 .iter()
                 .any(|each| matches!(each.place, Place::Session | Place::Token)),
             injected: target.places.iter().any(|each| each.inject),
+            assumed: looked == Looked::Assumed,
             navigation: request.navigation,
             asked: asked(request, headers),
         };
@@ -297,7 +317,7 @@ impl State {
                 facts.decision = Some(Verdict::Login);
                 return Ok(None);
             }
-            Decision::Refuse(refusal) => return Err(refusal),
+            Decision::Refuse(refusal) => return Err(hidden(refusal, looked)),
             Decision::Forward(permit) => permit,
             Decision::Trial(permit, refusal) => {
                 trace.would_refuse(&refusal);
@@ -400,6 +420,28 @@ impl State {
             Some(map) => Rights::Roles { map, carry_all: self.carry_all },
             None => Rights::Issued,
         }
+    }
+}
+
+/// The one organisation that a request and the resources in it name.
+fn together(named: Option<Organisation>, looked: Looked) -> Result<Option<Organisation>, Refusal> {
+    match (named, looked) {
+        (Some(named), Looked::Told(looked)) if named != looked => {
+            Err(invalid("the request names one organisation, and things of another"))
+        }
+        (_, Looked::Told(looked)) => Ok(Some(looked)),
+        (named, Looked::Nothing | Looked::Assumed) => Ok(named),
+    }
+}
+
+/// Another organisation's resource is to the caller as one that does not exist.
+fn hidden(refusal: Refusal, looked: Looked) -> Refusal {
+    match looked {
+        Looked::Told(organisation) if refusal.reason == Reason::OrganisationMismatch => {
+            let detail = format!("it belongs to {organisation}, which is not the caller's");
+            Refusal::new(Reason::NoRoute, detail)
+        }
+        _ => refusal,
     }
 }
 

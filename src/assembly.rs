@@ -5,6 +5,7 @@
 //! at once, like every other fault.
 
 mod identity_provider;
+mod lookups;
 mod routes;
 mod technical_users;
 mod token_service;
@@ -106,7 +107,8 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     let upstreams = upstreams::assemble(config, &mut defects);
     let verify = verify_iam(authenticator());
     let users = technical_users::assemble(config, iam.as_ref(), &verify, &mut defects);
-    let routes = routes::assemble(config, &upstreams, &users, &mut defects);
+    let mut lookups = lookups::assemble(config, &upstreams, &mut defects);
+    let routes = routes::assemble(config, &upstreams, &users, &mut lookups, &mut defects);
     let watches = watches::assemble(loaded, &mut defects);
     let perimeter = perimeter(config, &upstreams, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
@@ -125,6 +127,7 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
             .perimeter
             .as_ref()
             .is_some_and(|perimeter| perimeter.audit == config::AuditDemand::Required),
+        lookups: lookups.known(),
         exchange: token_service::audiences(config),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);

@@ -31,7 +31,7 @@ pub use self::{
     vouch::{Kind, Unanswerable},
 };
 use crate::{
-    admission::{Allowed, OwnEndpoint, State},
+    admission::{Allowed, Looked, OwnEndpoint, State},
     assembly::{self, Assembly, Defect},
     config::Loaded,
     credential::{self, ActAs, Demand, Plan},
@@ -277,7 +277,14 @@ async fn pass(
         }
         None => None,
     };
-    let judged = state.judge(identified, &request, headers, body, facts, steps)?;
+    let looked = if identified.asks_the_upstream() {
+        steps.enter(Step::Organisation);
+        steps.found(|| "the upstream would be asked whose it is; taken to be the caller's".into());
+        Looked::Assumed
+    } else {
+        Looked::Nothing
+    };
+    let judged = state.judge(identified, &request, headers, body, looked, facts, steps)?;
     let Some(allowed) = judged else {
         state.login_cookies(headers)?;
         return Ok(Passed::Login);

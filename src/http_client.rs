@@ -1,6 +1,6 @@
 //! The one way to make an HTTP client towards IAM provider and token service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,15 +10,40 @@ use bytes::{Bytes, BytesMut};
 /// # Errors
 /// When `ca` holds no certificate, or the platform's roots cannot be read.
 pub fn build(ca: Option<&[u8]>, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = reqwest::Client::builder()
+    let mut builder = builder(timeout);
+    if let Some(ca) = ca {
+        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
+    }
+    builder.build()
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(timeout.min(Duration::from_secs(5)))
         .timeout(timeout)
         .pool_idle_timeout(IDLE)
-        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The same towards an upstream: `ca` in place of the platform's roots, `client` as the gateway's
+/// certificate chain and key in PEM, and addresses from `servers`, whatever the name.
+///
+/// # Errors
+/// As [`build`], and when `client` holds no certificate with its key.
+pub fn towards(
+    ca: Option<&[u8]>,
+    client: Option<&[u8]>,
+    servers: Arc<impl reqwest::dns::Resolve + 'static>,
+    timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = builder(timeout).dns_resolver(servers);
     if let Some(ca) = ca {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
+    }
+    if let Some(client) = client {
+        builder = builder.identity(reqwest::Identity::from_pem(client)?);
     }
     builder.build()
 }

@@ -10,7 +10,7 @@
 //! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
 //! | 4 | [`route`] | host, method and path to one route |
 //! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`] | who is asking |
-//! | 6 | [`organisation`] | for which organisation |
+//! | 6 | [`organisation`], [`lookup`] | for which organisation |
 //! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
 //! | 8 | [`credential`], [`sts`], [`technical_user`] | the one credential that the upstream demands |
 //! | 9 | [`upstream`] | the server that answers |
@@ -44,6 +44,7 @@ pub mod identity;
 pub mod jwks;
 pub mod listener;
 pub mod login;
+pub mod lookup;
 pub mod oauth_client;
 pub mod oidc;
 pub mod organisation;

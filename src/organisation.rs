@@ -1,6 +1,7 @@
 //! The organisation: Core's tenant, a UUID.
 
 pub mod body;
+pub mod lookup;
 pub mod place;
 pub mod query;
 
@@ -43,7 +44,7 @@ fn parse(text: &str) -> Result<Organisation, Refusal> {
     Organisation::parse(text).ok_or_else(|| invalid("not a UUID"))
 }
 
-fn invalid(detail: &'static str) -> Refusal {
+pub(crate) fn invalid(detail: &'static str) -> Refusal {
     Refusal::new(Reason::OrganisationInvalid, detail)
 }
 

@@ -74,6 +74,8 @@ pub struct Request<'a> {
     pub own: bool,
     /// Whether the organisation is written into it, so that there has to be one.
     pub injected: bool,
+    /// Whether the upstream would be asked for it, and is taken to name the caller's own.
+    pub assumed: bool,
     /// Whether a redirect to the login would reach a person.
     pub navigation: bool,
     /// What conditions see.
@@ -288,7 +290,7 @@ impl Policy {
             let detail = "the query asks for every organisation's things";
             return Err(Refusal::new(Reason::OrganisationMismatch, detail));
         }
-        if self.named && request.named.is_none() && !request.injected {
+        if self.named && request.named.is_none() && !request.injected && !request.assumed {
             let detail = "the request names no organisation, and the upstream would take any";
             return Err(Refusal::new(Reason::OrganisationMissing, detail));
         }
@@ -319,6 +321,34 @@ impl Policy {
             requirement: self.permissions.clone(),
             trial: !self.enforce,
         })
+    }
+
+    /// Whether there is an organisation at all in which this caller may do this, before anybody is
+    /// asked which it is.
+    ///
+    /// # Errors
+    /// `role_missing` or `permission_missing` when there is none.
+    pub fn may_somewhere(&self, identity: &Identity, rights: Rights<'_>) -> Result<(), Refusal> {
+        let in_role = |role: &Arc<str>| identity.roles.contains(role);
+        if !self.roles.is_empty() && !self.roles.iter().any(in_role) {
+            return Err(Refusal::new(Reason::RoleMissing, "none of the route's roles"));
+        }
+        let met = match (&identity.permissions, rights) {
+            (Some(held), _) => self.permissions.met_by(held),
+            (None, Rights::Issued) => true,
+            (None, Rights::Roles { map, .. }) => {
+                let theirs = map.organisations_of(&identity.roles);
+                if theirs.is_empty() {
+                    let detail = "no role of the caller counts in any organisation";
+                    return Err(Refusal::new(Reason::RoleMissing, detail));
+                }
+                theirs.iter().any(|here| {
+                    let held = map.permissions(&identity.roles, *here);
+                    held.is_some_and(|held| self.permissions.met_by(&held))
+                })
+            }
+        };
+        if met { Ok(()) } else { Err(missing(&self.permissions)) }
     }
 
     /// What a token shall carry.

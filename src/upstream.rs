@@ -168,6 +168,19 @@ impl Upstream {
         self.servers.backends().get_backend().iter().filter_map(address).collect()
     }
 
+    /// Addresses of its healthy servers.
+    #[must_use]
+    pub fn healthy(&self) -> Vec<SocketAddr> {
+        let backends = self.servers.backends();
+        let all = backends.get_backend();
+        let healthy = all.iter().filter(|backend| backends.ready(backend));
+        let address = |backend: &Backend| match backend.addr {
+            PeerAddress::Inet(address) => Some(address),
+            PeerAddress::Unix(_) => None,
+        };
+        healthy.filter_map(address).collect()
+    }
+
     /// Whether any server is known and healthy.
     #[must_use]
     pub fn is_ready(&self) -> bool {

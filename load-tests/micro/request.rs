@@ -98,6 +98,7 @@ fn decision(criterion: &mut Criterion) {
         named: Some(organisation),
         own: false,
         injected: false,
+        assumed: false,
         navigation: false,
         asked: Asked {
             method: "GET",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::Defects;
+use super::{Defects, lookups::Kinds};
 use crate::{
     admission::Target,
     config::{self, Accept, Access, Config},
@@ -18,6 +18,7 @@ pub(super) fn assemble(
     config: &Config,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
     technical_users: &BTreeMap<String, Arc<TechnicalUser>>,
+    lookups: &mut Kinds,
     defects: &mut Defects,
 ) -> Option<RouteTable<Target>> {
     let mut routes = Vec::with_capacity(config.routes.len());
@@ -40,7 +41,9 @@ pub(super) fn assemble(
         };
         // Nor is one whose technical user has one.
         let Some(act_as) = act_as(&route.act_as, technical_users) else { continue };
-        routes.push((pattern, Target { act_as, ..target(config, route, upstream, condition) }));
+        let lookups = lookups.of(route, upstream);
+        let target = target(config, route, upstream, condition);
+        routes.push((pattern, Target { act_as, lookups, ..target }));
     }
     RouteTable::new(routes)
         .map_err(|error| {
@@ -84,6 +87,7 @@ fn target(
             enforce: config.enforce && enforced && route.enforce,
         },
         places: route.organisation.places.iter().filter_map(place).collect(),
+        lookups: Vec::new(),
         upstream: Arc::clone(upstream),
         act_as: ActAs::Caller,
         body: route.limits.body.unwrap_or(config.limits.body).bytes(),
@@ -104,7 +108,7 @@ fn act_as(
     })
 }
 
-/// A look-up is refused where the configuration is read.
+/// Where a request itself names it; look-ups are apart.
 fn place(place: &config::OrganisationPlace) -> Option<Named> {
     let inject = place.inject;
     let place = match &place.place {

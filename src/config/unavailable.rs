@@ -23,8 +23,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
-    (&["routes", "*", "organisation", "lookup"], Given, "looking up an organisation"),
-    (&["routes", "*", "organisation", "*", "lookup"], Given, "looking up an organisation"),
     (&["routes", "*", "limits", "requests"], Given, "rate limits"),
     (&["tracing"], Given, "tracing"),
     (&["server", "upgrade_socket"], Given, "binary upgrade"),

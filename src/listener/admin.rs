@@ -83,7 +83,9 @@ impl Admin {
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
         let sessions = state.browsers.as_ref().map(|browsers| &browsers.sessions);
         let refreshes = sessions.map(|sessions| sessions.refreshes());
+        let lookups = state.lookups.outcomes();
         self.records.metrics.render(&Scrape {
+            lookups: &lookups,
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
             refreshes: refreshes.as_ref().map_or(&[], |outcomes| &outcomes[..]),
             dropped: &[

@@ -4,13 +4,13 @@
 //! fills a struct from an array as well, by position, and which of two equal keys counts depends
 //! on the struct. Writing an organisation into a body leaves every other byte as it was.
 
-use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
+use std::{borrow::Cow, collections::HashSet, fmt, ops::ControlFlow, ops::Range};
 
 use http::{HeaderMap, header};
 use serde::de::{DeserializeSeed as _, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Organisation, invalid, parse};
+use super::{Organisation, invalid, lookup::elements, parse};
 use crate::refusal::{Reason, Refusal};
 
 /// The largest body that is read before it is forwarded: what Pingora can replay.
@@ -75,6 +75,49 @@ pub fn with(
         return Err(invalid("the body cannot be written"));
     };
     Ok(Some([before, new.as_bytes(), after].concat()))
+}
+
+/// Hands every value at a pointer to `found`, in which a segment `*` stands for each element of an
+/// array; what is left out or `null` has none. `found` may end it.
+///
+/// # Errors
+/// `organisation_invalid` when the body cannot be read with certainty.
+pub(super) fn each(
+    body: &[u8],
+    pointer: &str,
+    found: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<(), Refusal> {
+    let body = text(body)?.trim_matches([' ', '\t', '\r', '\n']);
+    let segments: Vec<_> = segments(pointer).collect();
+    walk(body, &segments, found).map(drop)
+}
+
+fn walk(
+    here: &str,
+    way: &[Cow<'_, str>],
+    found: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Refusal> {
+    let go_on = Ok(ControlFlow::Continue(()));
+    if here == "null" {
+        return go_on;
+    }
+    match way.split_first() {
+        None => Ok(found(here)),
+        Some((segment, rest)) if segment == "*" => {
+            let all =
+                elements(here).ok_or_else(|| invalid("the body has no array in its place"))?;
+            for element in all {
+                if walk(element.get(), rest, found)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            go_on
+        }
+        Some((segment, rest)) => match object(here, segment)?.value {
+            Some(value) => walk(value, rest, found),
+            None => go_on,
+        },
+    }
 }
 
 /// What stands at a pointer; offsets are bytes of the body.

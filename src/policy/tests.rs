@@ -103,7 +103,7 @@ fn with_request<T>(named: Option<&str>, act: impl FnOnce(&Request<'_>) -> T) -> 
         client: None,
     };
     let named = named.map(organisation);
-    act(&Request { named, own: false, injected: false, navigation: false, asked })
+    act(&Request { named, own: false, injected: false, assumed: false, navigation: false, asked })
 }
 
 fn decide(policy: &Policy, who: Identity, named: Option<&str>) -> Result<Permit, Reason> {

@@ -41,6 +41,7 @@ struct PerimeterMetrics {
     records: IntGaugeVec,
     breaches: IntGaugeVec,
     checked: IntGauge,
+    lookups: IntCounterVec,
 }
 
 struct DriftMetrics {
@@ -206,6 +207,9 @@ impl Metrics {
         for (outcome, total) in scrape.exchanges {
             follow(&self.exchanges, outcome, *total);
         }
+        for (outcome, total) in scrape.lookups {
+            follow(&self.perimeter.lookups, outcome, *total);
+        }
         for (outcome, total) in scrape.refreshes {
             follow(&self.sessions.refreshes, outcome, *total);
         }
@@ -267,10 +271,16 @@ impl PerimeterMetrics {
             "Whether the last record could be written to its target.",
         );
         let records = IntGaugeVec::new(records, &["kind"])?;
+        let lookups = Opts::new(
+            "portcullis_organisation_lookups_total",
+            "Look-ups of the organisation of a resource, by outcome.",
+        );
+        let lookups = IntCounterVec::new(lookups, &["outcome"])?;
         registry.register(Box::new(records.clone()))?;
         registry.register(Box::new(breaches.clone()))?;
         registry.register(Box::new(checked.clone()))?;
-        Ok(Self { records, breaches, checked })
+        registry.register(Box::new(lookups.clone()))?;
+        Ok(Self { records, breaches, checked, lookups })
     }
 
     fn set(&self, found: &perimeter::Findings) {
@@ -320,6 +330,8 @@ fn number(count: u64) -> i64 {
 pub struct Scrape<'a> {
     /// App tokens by outcome, since the start.
     pub exchanges: &'a [(&'static str, u64)],
+    /// Look-ups of organisations, by outcome, since the start.
+    pub lookups: &'a [(&'static str, u64)],
     /// Attempts to renew the tokens of sessions, by outcome, since the start.
     pub refreshes: &'a [(&'static str, u64)],
     /// Lost records by kind, since the start.

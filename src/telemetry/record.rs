@@ -102,6 +102,8 @@ pub struct Facts {
     pub named: Option<Organisation>,
     /// For which organisation.
     pub organisation: Option<Organisation>,
+    /// Resources that were looked up, by what they are.
+    pub resources: Vec<(Box<str>, uuid::Uuid)>,
     /// What was decided.
     pub decision: Option<Verdict>,
     /// Which credential went to the upstream.
@@ -134,6 +136,11 @@ impl Facts {
         self.issuer = Some(Arc::clone(&identity.issuer));
         self.subject = Some(Arc::clone(&identity.subject));
         self.actor.clone_from(&identity.actor);
+    }
+
+    /// Notes a resource that the request is about; `path` is where its kind is found.
+    pub fn resource(&mut self, path: &str, id: uuid::Uuid) {
+        self.resources.push((path.into(), id));
     }
 
     /// Notes the app token that goes to the upstream.
@@ -291,7 +298,7 @@ impl Record {
                 .route
                 .as_deref()
                 .filter(|_| kind != Kind::Access)
-                .and_then(|route| Resources::of(route, &facts.path)),
+                .and_then(|route| Resources::of(route, &facts.path, &facts.resources)),
             upstream: facts.upstream.as_deref(),
             proof: facts.proof.map(Proof::word),
             issuer: facts.issuer.as_deref(),

@@ -18,6 +18,7 @@ mod explain;
 mod issuer;
 mod login;
 mod logout;
+mod lookups;
 mod operations;
 mod organisations;
 mod patterns;

@@ -11,6 +11,7 @@ use crate::{
         types::{OrganisationPlace, Place},
         yaml::Node,
     },
+    organisation::lookup::Template,
     permission::{Permission, Requirement},
     policy::condition::Condition,
 };
@@ -187,6 +188,23 @@ fn places(route: &Route, here: &KeyPath, notes: &mut Notes<'_, '_>) {
                     notes.fault(&here.key("body"), message);
                 }
             }
+            Place::Lookup { path, .. } => {
+                let template = match Template::parse(path) {
+                    Ok(template) => template,
+                    Err(wrong) => {
+                        notes.fault(&here.key("lookup").key("path"), wrong);
+                        continue;
+                    }
+                };
+                let parameter = template.parameter();
+                if let Some(name) = parameter
+                    && !route.path.parameters().any(|known| known == name)
+                {
+                    let known = hint(name, route.path.parameters());
+                    let message = format!("the route has no parameter {}{known}", quoted(name));
+                    notes.fault(&here.key("lookup").key("path"), message);
+                }
+            }
             _ => {}
         }
     }
@@ -264,6 +282,17 @@ fn required(
     let Some(upstream) = draft.upstreams.get(&route.upstream).and_then(super::Part::get) else {
         return;
     };
+    let is_unsafe =
+        matches!(upstream.auth, UpstreamAuth::UnsafeNone | UpstreamAuth::UnsafeStatic { .. });
+    let lookup = |it: &OrganisationPlace| matches!(it.place, Place::Lookup { .. });
+    if !is_unsafe && route.organisation.places.iter().any(lookup) {
+        let message = format!(
+            "has a lookup, which is for upstreams with auth mode UNSAFE_NONE or UNSAFE_STATIC; {} \
+             knows its callers and keeps their organisations apart",
+            quoted(&route.upstream)
+        );
+        lacking.note(here.key("organisation"), message, notes);
+    }
     match upstream.auth {
         UpstreamAuth::None => {
             let message = format!(

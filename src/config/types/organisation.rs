@@ -71,7 +71,7 @@ section! {
 section! {
     /// A resource of Core whose answer names the organisation.
     struct LookupKeys {
-        /// Path of the resource, with the route's parameters: `/api/credential/v1/{id}`.
+        /// Path of the resource. Its id comes from a parameter of the route, `/api/credential/v1/{id}`, or from the body, `/api/key/v1/{/keys/*}`, where `*` stands for each element of an array.
         path: String,
         /// JSON pointer into the answer.
         pointer: String,
