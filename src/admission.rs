@@ -317,7 +317,14 @@ impl State {
                 facts.decision = Some(Verdict::Login);
                 return Ok(None);
             }
-            Decision::Refuse(refusal) => return Err(hidden(refusal, looked)),
+            Decision::Refuse(refusal) => {
+                return Err(match looked {
+                    Looked::Told(theirs) if refusal.reason == Reason::OrganisationMismatch => {
+                        lookup::hidden(theirs)
+                    }
+                    _ => refusal,
+                });
+            }
             Decision::Forward(permit) => permit,
             Decision::Trial(permit, refusal) => {
                 trace.would_refuse(&refusal);
@@ -431,17 +438,6 @@ fn together(named: Option<Organisation>, looked: Looked) -> Result<Option<Organi
         }
         (_, Looked::Told(looked)) => Ok(Some(looked)),
         (named, Looked::Nothing | Looked::Assumed) => Ok(named),
-    }
-}
-
-/// Another organisation's resource is to the caller as one that does not exist.
-fn hidden(refusal: Refusal, looked: Looked) -> Refusal {
-    match looked {
-        Looked::Told(organisation) if refusal.reason == Reason::OrganisationMismatch => {
-            let detail = format!("it belongs to {organisation}, which is not the caller's");
-            Refusal::new(Reason::NoRoute, detail)
-        }
-        _ => refusal,
     }
 }
 

@@ -208,9 +208,15 @@ impl Lookup {
             asking = asking.bearer_auth(token.expose_secret());
         }
         let answer = asking.send().await.map_err(|error| {
-            let why = http_client::describe(&error.without_url());
+            let error = error.without_url();
+            let why = http_client::describe(&error);
             let detail = format!("{} was not asked whose a resource is: {why}", upstream.name());
-            Refusal::new(Reason::UpstreamUnavailable, detail)
+            let reason = if error.is_timeout() {
+                Reason::UpstreamTimeout
+            } else {
+                Reason::UpstreamUnavailable
+            };
+            Refusal::new(reason, detail)
         })?;
         match answer.status() {
             StatusCode::OK => {}

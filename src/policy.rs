@@ -351,6 +351,16 @@ impl Policy {
         if met { Ok(()) } else { Err(missing(&self.permissions)) }
     }
 
+    /// Whether an organisation is one of the caller's, as far as that is known here.
+    #[must_use]
+    pub fn may_act_in(identity: &Identity, here: Organisation, rights: Rights<'_>) -> bool {
+        match (identity.proof, rights) {
+            (Proof::AppToken, _) => identity.organisation == Some(here),
+            (_, Rights::Issued) => true,
+            (_, Rights::Roles { map, .. }) => map.permissions(&identity.roles, here).is_some(),
+        }
+    }
+
     /// What a token shall carry.
     fn permissions(
         &self,

@@ -6,7 +6,7 @@ use super::{Identified, State};
 use crate::{
     lookup::Lookup,
     organisation::{Organisation, invalid},
-    policy::Authentication,
+    policy::{Authentication, Policy},
     refusal::{Reason, Refusal},
     telemetry::record::Facts,
     time::Timestamp,
@@ -52,6 +52,10 @@ impl State {
                 let organisation = self.lookups.organisation(lookup, id, now).await?;
                 facts.resource(lookup.template.place().0, id);
                 let organisation = organisation.ok_or_else(|| unknown(lookup, id))?;
+                // Told apart from one that does not exist, it would tell that it does.
+                if !Policy::may_act_in(caller, organisation, self.rights()) {
+                    return Err(hidden(organisation));
+                }
                 match looked {
                     Looked::Told(before) if before != organisation => {
                         return Err(invalid(
@@ -64,6 +68,12 @@ impl State {
         }
         Ok(looked)
     }
+}
+
+/// Another organisation's resource is to the caller as one that does not exist.
+pub(super) fn hidden(organisation: Organisation) -> Refusal {
+    let detail = format!("it belongs to {organisation}, which is not the caller's");
+    Refusal::new(Reason::NoRoute, detail)
 }
 
 fn unknown(lookup: &Arc<Lookup>, id: uuid::Uuid) -> Refusal {

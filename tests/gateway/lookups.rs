@@ -211,7 +211,7 @@ async fn every_resource_in_a_body_has_to_be_of_one_organisation() {
     world.core.asked();
     for (body, role, status, why) in [
         (body(foreign, &[key]), "admin", 404, "no_route"),
-        (body(schema, &[key, foreign_key]), "admin", 400, "organisation_invalid"),
+        (body(schema, &[key, foreign_key]), "admin", 404, "no_route"),
         (body(foreign, &[foreign_key, key]), "both", 400, "organisation_invalid"),
         (body(schema, &[Uuid::new_v4()]), "admin", 404, "no_route"),
         ("{}".to_owned(), "admin", 400, "organisation_missing"),
