@@ -47,6 +47,14 @@ pub(super) enum Policy {
         /// Name of the upstream to which the routes lead.
         #[arg(long, value_name = "NAME", default_value = "core")]
         upstream: String,
+        /// For an upstream that checks nothing (auth mode UNSAFE_NONE or UNSAFE_STATIC): each route
+        /// keeps to one organisation, by what its requests name or by looking up whose that is.
+        /// Operations that cannot be kept to one are left out and listed.
+        #[arg(long)]
+        perimeter: bool,
+        /// Print a table of the operations and how each is kept to one organisation, in Markdown.
+        #[arg(long, requires = "perimeter")]
+        table: bool,
     },
     /// Compare the routes of a configuration with an OpenAPI document.
     ///
@@ -97,7 +105,11 @@ pub(super) struct Source {
 
 pub(super) fn policy(command: &Policy) -> u8 {
     match command {
-        Policy::Import { document: source, upstream } => match source.read() {
+        Policy::Import { document: source, upstream, perimeter, table } => match source.read() {
+            Ok(document) if *table => print(&import::perimeter::table(&document)),
+            Ok(document) if *perimeter => {
+                print(&routes_file::render_perimeter(&document, upstream, &source.name()))
+            }
             Ok(document) => print(&routes_file::render(&document, upstream, &source.name())),
             Err(message) => complain(&message, 1),
         },

@@ -6,6 +6,7 @@
 //! reference that leads nowhere. Everything outside of the protocol endpoints demands a caller
 //! who is known, whether or not the document says so. Reads no file and writes none.
 
+pub mod perimeter;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,10 @@ pub struct Operation {
     pub places: Vec<NamedPlace>,
     /// Where else an organisation can stand, and no rule of a route can look.
     pub out_of_reach: Vec<String>,
+    /// Where its body names things by their UUIDs; `*` stands for the elements of a list.
+    pub ids: Vec<String>,
+    /// Where its answer tells whose its one resource is.
+    pub tells: Option<String>,
 }
 
 /// Who may call an operation.
@@ -194,8 +199,17 @@ impl Item<'_> {
                 Demand::Nothing => place::Places::default(),
                 _ => place::of(self.root, &path, item, operation).map_err(wrong)?,
             };
-            let place::Places { named: places, out_of_reach } = places;
-            document.operations.push(Operation { path, method, demand, places, out_of_reach });
+            let place::Places { named: places, out_of_reach, ids } = places;
+            let tells = place::told(self.root, operation).map_err(wrong)?;
+            document.operations.push(Operation {
+                path,
+                method,
+                demand,
+                places,
+                out_of_reach,
+                ids,
+                tells,
+            });
         }
         Ok(())
     }

@@ -5,7 +5,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::import::{Demand, Document, LEFT_OUT, NamedPlace, Operation};
+use super::import::{
+    Demand, Document, LEFT_OUT, NamedPlace, Operation,
+    perimeter::{Separation, separation},
+};
 use crate::{config::Place, permission::Permission};
 
 const COLUMNS: usize = 100;
@@ -15,11 +18,39 @@ const COLUMNS: usize = 100;
 pub fn render(document: &Document, upstream: &str, source: &str) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = write(&mut text, document, upstream, source);
+    let _ = write(&mut text, document, upstream, &format!("--upstream {upstream} {source}"), &[]);
     text
 }
 
-fn write(out: &mut String, document: &Document, upstream: &str, source: &str) -> fmt::Result {
+/// The same for an upstream that checks nothing: every route keeps to one organisation, and
+/// operations that cannot be kept to one are left out.
+#[must_use]
+pub fn render_perimeter(document: &Document, upstream: &str, source: &str) -> String {
+    let mut kept = Document { operations: Vec::new(), ..document.clone() };
+    let mut closed = Vec::new();
+    for operation in &document.operations {
+        match separation(document, operation) {
+            Separation::Protocol => kept.operations.push(operation.clone()),
+            Separation::Places(places) => {
+                kept.operations.push(Operation { places, ..operation.clone() });
+            }
+            Separation::Closed(why) => closed.push((operation, why)),
+        }
+    }
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let made = format!("--perimeter --upstream {upstream} {source}");
+    let _ = write(&mut text, &kept, upstream, &made, &closed);
+    text
+}
+
+fn write(
+    out: &mut String,
+    document: &Document,
+    upstream: &str,
+    made: &str,
+    closed: &[(&Operation, String)],
+) -> fmt::Result {
     let count = |holds: fn(&Demand) -> bool| {
         document.operations.iter().filter(|operation| holds(&operation.demand)).count()
     };
@@ -36,12 +67,7 @@ fn write(out: &mut String, document: &Document, upstream: &str, source: &str) ->
         count(|demand| *demand == Demand::Authentication),
         count(|demand| *demand == Demand::Nothing),
     )?;
-    writeln!(
-        out,
-        "#\n# Made by: portcullis policy import --upstream {} {}",
-        line(upstream),
-        line(source)
-    )?;
+    writeln!(out, "#\n# Made by: portcullis policy import {}", line(made))?;
     out.write_str(
         "# The next import overwrites this file. Changes of your own belong into a file that `overlay`\n\
          # names in gateway.yaml: a route there wins over one here.\n",
@@ -52,6 +78,15 @@ fn write(out: &mut String, document: &Document, upstream: &str, source: &str) ->
     }
     for (method, path) in &document.left_out {
         writeln!(out, "#   {} {path}", method.as_str())?;
+    }
+    if !closed.is_empty() {
+        out.write_str(
+            "#\n# Closed, since nobody could tell whose things their requests are about. Who needs one opens\n\
+             # it by name, with a route of its own and cross_organisation: true:\n",
+        )?;
+    }
+    for (operation, why) in closed {
+        writeln!(out, "#   {} {}: {}", operation.method.as_str(), operation.path, line(why))?;
     }
     permissions(out, document)?;
     if document.operations.is_empty() {

@@ -1,7 +1,7 @@
 //! Where the requests of an operation name an organisation: parameters, and the JSON body's schema
 //! with all that it refers to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
@@ -16,12 +16,15 @@ const DEEPEST: usize = 24;
 /// Query parameters that name one organisation, or several of which each counts.
 const IN_QUERY: &[&str] = &["organisationId", "organisationIds", "organisationIds[]"];
 const IN_BODY: &str = "organisationId";
+const ORGANISATION: &str = "/organisationId";
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) named: Vec<NamedPlace>,
     pub(super) out_of_reach: Vec<String>,
+    /// Pointers to UUIDs in the body.
+    pub(super) ids: Vec<String>,
 }
 
 /// The places of one operation.
@@ -88,8 +91,11 @@ fn in_body(root: &Value, operation: &Value, places: &mut Places) -> Result<(), S
     let must_be = is_true(body.get("required"));
     for (kind, media) in body.get("content").and_then(Value::as_mapping).into_iter().flatten() {
         let Some(schema) = media.get("schema") else { continue };
-        let mut walk = Walk { root, found: BTreeMap::new(), under: Vec::new(), looked_at: 0 };
+        let mut walk = Walk::new(root);
         walk.schema(schema, &Pointer::default(), must_be)?;
+        let ids =
+            walk.ids.iter().filter(|id| !places.ids.contains(id)).cloned().collect::<Vec<_>>();
+        places.ids.extend(ids);
         let json = kind.as_str().is_some_and(is_json);
         let mut found: Vec<_> = walk.found.into_iter().collect();
         found.sort_by_key(|(pointer, _)| pointer.depth);
@@ -108,6 +114,27 @@ fn in_body(root: &Value, operation: &Value, places: &mut Places) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Where the answer to an operation tells the organisation of the one resource that it is about: at
+/// its top, or in the schema that it is made after.
+pub(super) fn told(root: &Value, operation: &Value) -> Result<Option<String>, String> {
+    let Some(answer) = operation.get("responses").and_then(|all| all.get("200")) else {
+        return Ok(None);
+    };
+    let answer = resolve(root, answer)?;
+    let content = answer.get("content").and_then(Value::as_mapping).into_iter().flatten();
+    let mut json = content.filter(|(kind, _)| kind.as_str().is_some_and(is_json));
+    let Some(schema) = json.next().and_then(|(_, media)| media.get("schema")) else {
+        return Ok(None);
+    };
+    let mut walk = Walk::new(root);
+    walk.schema(schema, &Pointer::default(), true)?;
+    let told = |pointer: &&str| walk.found.keys().any(|found| found.text == **pointer);
+    Ok(["/organisationId", "/schema/organisationId"]
+        .iter()
+        .find(|it| told(it))
+        .map(|it| (*it).to_owned()))
 }
 
 fn is_true(node: Option<&Value>) -> bool {
@@ -147,17 +174,27 @@ struct Walk<'d> {
     root: &'d Value,
     /// Each property `organisationId`, and whether every request has it.
     found: BTreeMap<Pointer, bool>,
+    /// Each UUID that is none of those.
+    ids: BTreeSet<String>,
     /// References that are being followed, so that a tree of its own kind is walked once.
     under: Vec<&'d str>,
     looked_at: usize,
 }
 
 impl<'d> Walk<'d> {
+    fn new(root: &'d Value) -> Self {
+        Self { root, found: BTreeMap::new(), ids: BTreeSet::new(), under: Vec::new(), looked_at: 0 }
+    }
+
     /// `certain`: every request has what this schema describes.
     fn schema(&mut self, schema: &'d Value, here: &Pointer, certain: bool) -> Result<(), String> {
         self.looked_at += 1;
         if self.looked_at > MOST_SCHEMAS || here.depth > DEEPEST {
             return Err("the schema of its body is too large".into());
+        }
+        let is_uuid = schema.get("format").and_then(Value::as_str) == Some("uuid");
+        if is_uuid && here.depth > 0 && !here.text.ends_with(ORGANISATION) {
+            self.ids.insert(here.text.clone());
         }
         let reference = schema.get("$ref").and_then(Value::as_str);
         if let Some(reference) = reference.filter(|reference| !self.under.contains(reference)) {
