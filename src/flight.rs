@@ -58,13 +58,70 @@ pub(crate) struct Flight<K: Copy + Eq + Hash, T: Clone> {
 impl<K: Copy + Eq + Hash, T: Clone> Flight<K, T> {
     /// Gives the result to everybody on board. Whoever comes from now on has to find it where it
     /// is kept, so it has to be there before.
+    ///
+    /// The key is free before anybody hears of the result: who has heard of it and comes again,
+    /// to find it over or to have it evicted, must not be given the same one by this flight.
     pub(crate) fn land(self, result: T) {
-        self.result.send_replace(Some(result));
+        let told = self.result.clone();
+        drop(self);
+        told.send_replace(Some(result));
     }
 }
 
 impl<K: Copy + Eq + Hash, T: Clone> Drop for Flight<K, T> {
     fn drop(&mut self) {
         self.flights.airborne().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Wake, Waker},
+    };
+
+    use super::*;
+
+    /// Boards again the very moment it hears of a landing.
+    struct Again {
+        flights: Arc<Flights<u8, &'static str>>,
+        flight: Mutex<Option<Flight<u8, &'static str>>>,
+    }
+
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            let (_seat, flight) = self.flights.board(1);
+            *self.flight.lock().unwrap() = flight;
+        }
+    }
+
+    #[test]
+    fn who_has_heard_of_a_landing_starts_a_new_flight() {
+        let flights = Flights::new();
+        let (seat, first) = flights.board(1);
+        let again = Arc::new(Again { flights: Arc::clone(&flights), flight: Mutex::new(None) });
+        let waker = Waker::from(Arc::clone(&again));
+        let mut context = Context::from_waker(&waker);
+        let mut landed = pin!(seat.landed());
+        assert_eq!(landed.as_mut().poll(&mut context), Poll::Pending);
+        first.unwrap().land("old");
+        let second = again.flight.lock().unwrap().take().expect("a new flight");
+        assert_eq!(landed.poll(&mut context), Poll::Ready(Some("old")));
+        // The first one took nothing of the second one with it.
+        let (seat, third) = flights.board(1);
+        assert!(third.is_none());
+        second.land("new");
+        assert_eq!(pin!(seat.landed()).poll(&mut context), Poll::Ready(Some("new")));
+    }
+
+    #[test]
+    fn a_flight_that_crashes_makes_room_and_is_heard_of() {
+        let flights = Flights::<u8, ()>::new();
+        let (seat, flight) = flights.board(1);
+        drop(flight);
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(seat.landed()).poll(&mut context), Poll::Ready(None));
+        assert!(flights.board(1).1.is_some());
     }
 }
