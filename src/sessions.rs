@@ -77,7 +77,7 @@ pub enum Found {
 #[derive(Default)]
 pub struct PendingCookies {
     lines: Vec<HeaderValue>,
-    session: Option<Box<Ticket>>,
+    session: Option<Ticket>,
 }
 
 /// A session as its browser holds it.
@@ -110,7 +110,7 @@ impl PendingCookies {
     pub fn take(&mut self, sessions: Option<&Sessions>, now: Timestamp) -> Vec<HeaderValue> {
         let mut lines = std::mem::take(&mut self.lines);
         if let (Some(ticket), Some(sessions)) = (self.session.take(), sessions) {
-            lines.extend(sessions.settle(*ticket, now));
+            lines.extend(sessions.settle(ticket, now));
         }
         lines
     }
@@ -187,9 +187,10 @@ impl Sessions {
             }
         }
         let session = ticket.session.clone();
-        let changes = plan != Plan::Keep || ticket.touched || session.revision > ticket.revision;
-        if changes && self.store.is_in_cookie() {
-            pending.session = Some(Box::new(ticket));
+        // Kept even if there is nothing new: until a slow answer is sent, another request may
+        // have had the tokens renewed.
+        if self.store.is_in_cookie() {
+            pending.session = Some(ticket);
         }
         Found::Active(Box::new(session))
     }
@@ -352,6 +353,10 @@ impl Sessions {
     /// response of a slow request must not bring it back.
     fn settle(&self, ticket: Ticket, now: Timestamp) -> Vec<HeaderValue> {
         let Ticket { session, revision, pieces, touched } = ticket;
+        let unchanged = !touched && session.revision == revision;
+        if unchanged && refresh::plan(&session, now) == Plan::Keep {
+            return Vec::new();
+        }
         let Some(newest) = self.store.newest(session, now) else { return Vec::new() };
         if !touched && newest.revision == revision {
             return Vec::new();

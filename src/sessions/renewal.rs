@@ -106,6 +106,13 @@ impl Renewer {
     }
 
     async fn fly(&self, flight: Flight<SessionId, Landed>, session: Session, now: Timestamp) {
+        // The last attempt may have failed between this one's look at it and its start.
+        if let Some(failure) = self.failures.get(&session.id)
+            && now < failure.retry
+        {
+            flight.land(Landed::Kept { retry: failure.retry });
+            return;
+        }
         let started = Instant::now();
         let lease = self.store.lease(&session, now).await;
         let asked = matches!(lease, Lease::Granted(_));
