@@ -278,6 +278,24 @@ mod tests {
         assert_eq!(cleared(&jar, &logins).len(), 3);
     }
 
+    #[test]
+    fn r12_no_byte_of_a_login_cookie_can_be_changed() {
+        let jar = jar();
+        let header = cookie(&jar, &state(1), "/a", NOW).into_bytes();
+        for at in 0..header.len() {
+            let good = header[at];
+            for byte in [good ^ 1, good ^ 0x20, b'A', b';', b'=', b'.', b'"', b' ', 0, 0xff] {
+                let mut bad = header.clone();
+                bad[at] = byte;
+                let resumed = jar
+                    .read([&bad[..]])
+                    .ok()
+                    .and_then(|cookies| resume(&jar, &cookies, &state(1), Timestamp(10_000)));
+                assert_eq!(resumed.is_some(), byte == good, "{byte} at {at}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn r12_any_changed_byte_of_the_value_fails(at: prop::sample::Index, with in "[A-Za-z0-9_.-]") {

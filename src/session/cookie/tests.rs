@@ -159,6 +159,61 @@ fn ours_are_hidden_from_upstreams() {
     assert_eq!(strip(&[]), None);
 }
 
+/// What stands in for each byte: a flipped bit, a letter, what cuts a header into pieces, and
+/// what is no text.
+const STAND_INS: [u8; 9] = [b'A', b';', b'=', b'.', b'"', b',', b' ', 0, 0xff];
+
+/// Every header that differs from this one in one byte of a value or a name.
+fn mutations(header: &str) -> impl Iterator<Item = Vec<u8>> {
+    (0..header.len()).flat_map(move |at| {
+        let good = header.as_bytes()[at];
+        let flipped = [good ^ 1, good ^ 0x20];
+        let others = flipped.into_iter().chain(STAND_INS).filter(move |&byte| byte != good);
+        // The blank between two cookies may be left out.
+        others.filter(move |byte| !(good == b' ' && *byte == b';')).map(move |byte| {
+            let mut bad = header.as_bytes().to_vec();
+            bad[at] = byte;
+            bad
+        })
+    })
+}
+
+#[test]
+fn r12_no_byte_of_a_session_cookie_can_be_changed() {
+    let jar = jar();
+    let header = saved(&jar, &large(3_000));
+    assert_eq!(header.split("; ").count(), 2, "in pieces");
+    for bad in mutations(&header) {
+        if let Ok(cookies) = jar.read([&bad[..]]) {
+            let opened = jar.open(&cookies);
+            let refused = matches!(opened, Opened::Failed(_) | Opened::NotPresented);
+            assert!(refused, "{}", String::from_utf8_lossy(&bad));
+        }
+    }
+}
+
+#[test]
+fn r12_no_byte_of_a_ticket_can_be_changed() {
+    let jar = jar();
+    let ticket = Ticket::of(&session());
+    let lines = jar.save_ticket(&ticket, Pieces::default(), Timestamp(1_000)).unwrap();
+    let header = cookie_header(&lines);
+    let open = |header: &[u8]| jar.read([header]).map(|cookies| jar.open_ticket(&cookies));
+    assert!(matches!(open(header.as_bytes()), Ok(OpenedTicket::Ticket(_))));
+    for bad in mutations(&header) {
+        let opened = open(&bad);
+        assert!(
+            !matches!(opened, Ok(OpenedTicket::Ticket(_))),
+            "{}",
+            String::from_utf8_lossy(&bad)
+        );
+    }
+    // Neither kind opens as the other.
+    assert!(matches!(jar.open(&jar.read([header.as_bytes()]).unwrap()), Opened::Failed(_)));
+    let session = saved(&jar, &session());
+    assert!(matches!(open(session.as_bytes()), Ok(OpenedTicket::Failed(_))));
+}
+
 proptest! {
     #[test]
     fn r12_any_changed_byte_of_the_value_fails(at: prop::sample::Index, byte: u8) {
