@@ -138,6 +138,24 @@ fn the_shipped_routes_of_core_load_whole() {
 }
 
 #[test]
+fn the_shipped_perimeter_loads_whole_before_a_core_that_checks_nothing() {
+    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/core-1.74.2-perimeter-routes.yaml");
+    let with = |mode: &str| {
+        sound(&format!(
+            "include: [{include}]\nroutes: []\nsts: null\nperimeter: {{ acknowledge: [core], \
+             allow_clients: [192.0.2.0/24] }}\nupstreams: {{ core: {{ servers: ['127.0.0.1:1'], \
+             auth: {{ mode: {mode} }} }} }}\n"
+        ))
+    };
+    for mode in ["UNSAFE_NONE", "UNSAFE_STATIC, static_token: { file: secret }"] {
+        let loaded = parse_given(&with(mode));
+        assert!(loaded.as_ref().is_ok_and(|it| it.config.routes.len() > 100), "{loaded:?}");
+    }
+    let trusted = format!("include: [{include}]\nroutes: []\n");
+    assert!(faults(&sound(&trusted)).contains("has a lookup, which is for upstreams with"));
+}
+
+#[test]
 fn the_shipped_routes_load_where_no_browser_logs_in() {
     let include = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/core-1.74.2-routes.yaml");
     let rest = format!("session: null\ninclude: [{include}]\nroutes: []\n");

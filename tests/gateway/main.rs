@@ -29,6 +29,7 @@ mod provider_down;
 mod refresh;
 mod replicas;
 mod revoked;
+mod separation;
 mod slow_answers;
 mod spellings;
 mod sts_failures;

@@ -145,6 +145,47 @@ fn the_file_shipped_for_core_1_74_2_is_what_its_document_gives() {
     );
 }
 
+#[test]
+fn the_perimeter_and_its_table_for_core_1_74_2_are_what_its_document_gives() {
+    let Some(text) = of_core("core-openapi-1.74.2.json") else { return };
+    let document = read(&text).unwrap();
+    let source = "core-openapi-1.74.2.json";
+    let made = crate::policy::routes_file::render_perimeter(&document, "core", source);
+    let routes = include_str!("../../../conf/core-1.74.2-perimeter-routes.yaml");
+    assert!(
+        made == routes,
+        "run: portcullis policy import --perimeter {source} > \
+         conf/core-1.74.2-perimeter-routes.yaml"
+    );
+    let table = include_str!("../../../conf/core-1.74.2-operations.md");
+    assert!(
+        perimeter::table(&document) == table,
+        "run: portcullis policy import --perimeter --table {source} > conf/core-1.74.2-operations.md"
+    );
+    // Complete: each operation of the document below /api has its row, and those that are closed
+    // have no route.
+    let raw: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut rows = 0;
+    for (path, item) in raw["paths"].as_object().unwrap() {
+        if !path.starts_with("/api/") {
+            continue;
+        }
+        for verb in ["get", "put", "post", "delete", "patch"] {
+            if item.get(verb).is_none() {
+                continue;
+            }
+            let row = format!("| {} | `{path}` | ", verb.to_uppercase());
+            let row = table.lines().find(|line| line.starts_with(&row));
+            let row = row.unwrap_or_else(|| panic!("{verb} {path} has no row"));
+            let route = format!("- path: {path}\n  methods: [{}]\n", verb.to_uppercase());
+            assert_ne!(row.contains("**closed**"), routes.contains(&route), "{row}");
+            rows += 1;
+        }
+    }
+    assert_eq!(table.lines().filter(|line| line.contains("| `/api/")).count(), rows);
+    assert!(rows > 100, "{rows}");
+}
+
 /// Row by row: method and shape of path, then permissions and where the organisation stands.
 #[test]
 fn every_row_of_core_1_74_2_is_in_the_shipped_file() {
