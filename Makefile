@@ -36,7 +36,7 @@ test-browser: ## the gateway, an OpenID provider and Chromium together
 
 bench: ## what single steps cost; load-tests/README.md has the figures
 	@tests/install-prerequisites build
-	$(CARGO) bench --locked --bench route --bench request
+	$(CARGO) bench --locked --bench route --bench request --bench lookup
 
 check: fmt clippy doc deny ## everything that is judged without running it
 

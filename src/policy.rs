@@ -67,6 +67,7 @@ pub enum Acting {
 
 /// What a decision looks at besides the caller.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub struct Request<'a> {
     /// The organisation that the request names.
     pub named: Option<Organisation>,

@@ -43,7 +43,7 @@ pub(super) fn assemble(
         let Some(act_as) = act_as(&route.act_as, technical_users) else { continue };
         let lookups = lookups.of(route, upstream);
         let target = target(config, route, upstream, condition);
-        routes.push((pattern, Target { act_as, lookups, ..target }));
+        routes.push((pattern, Target { lookups, act_as, ..target }));
     }
     RouteTable::new(routes)
         .map_err(|error| {

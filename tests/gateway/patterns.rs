@@ -45,6 +45,8 @@ impl World {
             ("https://desk.example.com", format!("http://localhost:{port}")),
             ("https://iam.example.com/realms/one", iam.to_owned()),
             ("https://bff.example.com", sts_url.clone()),
+            // The new process of a Core that is being moved; `bff` is a recorder like any other.
+            ("new-core.internal:3000", loopback(bff.address)),
             ("core.internal:3000", loopback(core.address)),
             ("bff.internal:8080", loopback(bff.address)),
         ]
@@ -430,6 +432,30 @@ async fn core_in_unsafe_static() {
     unsafe_core("core-in-unsafe-static.yaml", &[&shown]).await;
 }
 
+#[tokio::test]
+async fn moving_off_unsafe() {
+    let issuer = Issuer::start().await;
+    let world = World::start("moving-off-unsafe.yaml", &issuer.url, free_port()).await;
+    let rosa = issuer.token("rosa", "reader");
+    // What has moved: an app token of this gateway, which the new Core can check.
+    assert_eq!(world.get(&list(ACME), Some(&rosa)).await, 200);
+    let token = claims(&only_token(&world.bff));
+    assert_eq!((&token["sub"], &token["organisationId"]), (&"rosa".into(), &ACME.into()));
+    // What has not: the old Core is asked whose it is, and the recorder says nothing of use.
+    let detail = "/api/credential/v1/00000000-0000-4000-8000-00000000000b";
+    assert_eq!(world.get(detail, Some(&rosa)).await, 502);
+    let asked = world.core.take();
+    assert_eq!((asked.len(), asked[0].target()), (1, detail), "the look-up, and nothing else");
+    assert_eq!(asked[0].header("authorization"), [format!("Bearer {CORE_TOKEN}")]);
+    for (target, token, status) in
+        [(list(OTHER), Some(&rosa), 403), (list(ACME), None, 401), (detail.to_owned(), None, 401)]
+    {
+        assert_eq!(world.get(&target, token.map(String::as_str)).await, status, "{target}");
+    }
+    assert_eq!(world.get("/ssi/a", None).await, 200);
+    assert_eq!((world.bff.take().len(), world.core.seen().len()), (1, 0));
+}
+
 #[test]
 fn every_pattern_has_its_test() {
     let source = include_str!("patterns.rs");
@@ -441,5 +467,5 @@ fn every_pattern_has_its_test() {
         assert!(source.contains(&format!("\"{name}\"")), "nothing starts {name}");
         files += 1;
     }
-    assert!(files >= 10, "{files} patterns");
+    assert!(files >= 11, "{files} patterns");
 }
