@@ -18,6 +18,7 @@ use http::{StatusCode, header};
 use moka::{future::Cache, policy::EvictionPolicy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
@@ -74,6 +75,8 @@ pub struct Lookups {
     settings: Settings,
     known: Cache<Key, Known>,
     flights: Arc<Flights<Key, Answer>>,
+    /// Turns: however many resources are asked for, the upstream has this many look-ups at once.
+    turns: Semaphore,
     outcomes: Outcomes,
 }
 
@@ -111,7 +114,8 @@ impl Lookups {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(settings.positive.max(settings.negative).max(Duration::from_secs(1)))
             .build();
-        Arc::new(Self { settings, known, flights: Flights::new(), outcomes: Outcomes::default() })
+        let (flights, turns) = (Flights::new(), Semaphore::new(AT_ONCE));
+        Arc::new(Self { settings, known, flights, turns, outcomes: Outcomes::default() })
     }
 
     /// Whose a resource is; `None` when the upstream knows no such resource.
@@ -172,7 +176,11 @@ impl Lookups {
             return flight.land(Ok(known.organisation));
         }
         let upstream = &lookup.source.upstream;
-        let asking = tokio::time::timeout(self.settings.timeout, lookup.ask(key.id));
+        let asking = tokio::time::timeout(self.settings.timeout, async {
+            // Never closed.
+            let _turn = self.turns.acquire().await;
+            lookup.ask(key.id).await
+        });
         let late = |_| {
             let detail = format!("{} did not say in time whose a resource is", upstream.name());
             Err(Refusal::new(Reason::UpstreamTimeout, detail))
@@ -257,6 +265,9 @@ fn failed(upstream: &Upstream, why: &str) -> Refusal {
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
+
+/// Look-ups under way at once.
+const AT_ONCE: usize = 64;
 
 /// A credential's claims may hold pictures.
 const LARGEST: usize = 8 << 20;

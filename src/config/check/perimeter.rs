@@ -30,6 +30,7 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     acknowledged(draft, &unchecked, notes);
     networks(draft, &unchecked, notes);
     audit(draft, notes);
+    lookups(draft, notes);
     probes(draft, notes);
     switched_off(draft, &unchecked, notes);
     for (name, upstream) in &draft.upstreams {
@@ -113,6 +114,15 @@ fn audit(draft: &Draft, notes: &mut Notes<'_, '_>) {
         let message = "is off, and perimeter.audit is required; no request could be served";
         notes.fault(&path("logs.audit"), message);
     }
+}
+
+fn lookups(draft: &Draft, notes: &mut Notes<'_, '_>) {
+    let Some(bounds) = draft.perimeter.get().map(|perimeter| &perimeter.organisation_lookup) else {
+        return;
+    };
+    let here = path("perimeter.organisation_lookup");
+    notes.above_zero(&here, &[("positive", bounds.positive), ("timeout", bounds.timeout)]);
+    notes.at_least_one(&here, &[("entries", bounds.entries)]);
 }
 
 fn probes(draft: &Draft, notes: &mut Notes<'_, '_>) {
