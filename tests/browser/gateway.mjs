@@ -4,7 +4,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,14 +29,15 @@ const START_MS = 20_000;
  * @param {object} [options]
  * @param {string} [options.idleTimeout] of a session, as the configuration writes it
  * @param {number} [options.accessTokenTtl] seconds
+ * @param {boolean} [options.redis] whether sessions are kept in a Redis server
  */
-export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300 } = {}) {
+export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300, redis = false } = {}) {
   const opened = [];
   const close = async () => {
     for (const end of opened.splice(0).reverse()) await end();
   };
   try {
-    const [port, adminPort, corePort, bffPort] = await freePorts();
+    const [port, adminPort, corePort, bffPort, redisPort] = await freePorts();
     const publicUrl = `http://localhost:${port}`;
     const provider = await startProvider({
       redirectUris: [`${publicUrl}${PREFIX}/callback`],
@@ -56,7 +57,15 @@ export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300 } = 
     opened.push(() => rm(folder, { recursive: true, force: true }));
     const file = join(folder, 'gateway.yaml');
     const ports = { port, adminPort, corePort, bffPort };
-    await writeFile(file, configuration({ ...ports, publicUrl, provider, idleTimeout }));
+    let store = 'cookie';
+    if (redis) {
+      const settings = ['--port', redisPort, '--bind', '127.0.0.1', '--save', '', '--dir', folder];
+      const server = start('redis-server', settings);
+      opened.push(server.stop);
+      await listens(redisPort, server);
+      store = `{ redis: { url: 'redis://127.0.0.1:${redisPort}/0' } }`;
+    }
+    await writeFile(file, configuration({ ...ports, publicUrl, provider, idleTimeout, store }));
     const gateway = start(GATEWAY, ['run', '--config', file], {
       IAM_CLIENT_SECRET: provider.clientSecret,
       SESSION_KEY: await generated('session'),
@@ -83,7 +92,9 @@ export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300 } = 
   }
 }
 
-function configuration({ port, adminPort, corePort, bffPort, publicUrl, provider, idleTimeout }) {
+function configuration({
+  port, adminPort, corePort, bffPort, publicUrl, provider, idleTimeout, store,
+}) {
   return `
 public_url: ${publicUrl}
 listeners:
@@ -102,6 +113,8 @@ session:
   cookie: ${COOKIE}
   keys: [ { env: SESSION_KEY } ]
   idle_timeout: ${idleTimeout}
+  store: ${store}
+allow_inline_secrets: true
 sts:
   issuer:
     iss: ${publicUrl}
@@ -190,8 +203,26 @@ async function answers(url, child) {
   }
 }
 
+/** Waits until somebody takes connections at a port of this machine. */
+async function listens(port, child) {
+  const deadline = Date.now() + START_MS;
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    const open = await Promise.race([
+      once(socket, 'connect').then(() => true, () => false),
+      child.ended.then(() => false),
+    ]);
+    socket.destroy();
+    if (open) return;
+    const over = await Promise.race([child.ended, delay(25)]);
+    if (over !== undefined || Date.now() > deadline) {
+      throw new Error(`${child.name} does not listen (${over ?? 'too slow'}):\n${child.said()}`);
+    }
+  }
+}
+
 /**
- * Ports that were free a moment ago: gateway, admin, Core, BFF. The one after Core's is free too,
+ * Ports that were free a moment ago: gateway, admin, Core, BFF, Redis. The one after Core's is free too,
  * for its control port. All are held at once, so none comes twice.
  */
 async function freePorts() {
@@ -201,8 +232,9 @@ async function freePorts() {
       const core = await listen(0, held);
       const control = await listen(core + 1, held).catch(() => undefined);
       if (control === undefined) continue;
-      const [port, admin, bff] = [await listen(0, held), await listen(0, held), await listen(0, held)];
-      return [port, admin, core, bff];
+      const [port, admin] = [await listen(0, held), await listen(0, held)];
+      const [bff, redis] = [await listen(0, held), await listen(0, held)];
+      return [port, admin, core, bff, redis];
     }
     throw new Error('no two neighbouring ports are free');
   } finally {

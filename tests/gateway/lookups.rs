@@ -174,6 +174,7 @@ async fn own_resources_are_served_and_others_do_not_exist() {
     let nobody = client().get(world.gateway.url(&format!("/api/credential/v1/{theirs}")));
     assert_eq!(outcome(nobody).await, refused(401, "credential_missing"));
     assert!(world.core.asked().is_empty());
+    assert!(!world.gateway.output().contains(TOKEN), "not even at debug level");
 }
 
 #[tokio::test]

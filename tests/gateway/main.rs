@@ -26,6 +26,7 @@ mod perimeter;
 mod policy_cases;
 mod policy_files;
 mod provider_down;
+mod redis_topologies;
 mod refresh;
 mod replicas;
 mod revoked;

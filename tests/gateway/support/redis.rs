@@ -22,6 +22,11 @@ impl Redis {
         Self { port, arguments, child }
     }
 
+    /// Starts a Sentinel with this configuration.
+    pub(crate) fn sentinel(file: &std::path::Path) -> Self {
+        Self::start(&[file.to_str().unwrap(), "--sentinel"])
+    }
+
     /// Its URL, with what stands before the host.
     pub(crate) fn url(&self, login: &str) -> String {
         format!("redis://{login}127.0.0.1:{}", self.port)
@@ -63,16 +68,20 @@ impl Drop for Redis {
 
 fn spawn(port: u16, arguments: &[String]) -> Child {
     let directory = std::env::temp_dir();
-    let child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
-        .args(["--save", "", "--appendonly", "no", "--dir"])
-        .arg(directory)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new("redis-server");
+    // A file of settings has to come first, and a Sentinel takes few others.
+    let sentinel = arguments.iter().any(|word| word == "--sentinel");
+    if sentinel {
+        command.args(arguments).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    } else {
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "no", "--dir"])
+            .arg(directory)
+            .args(arguments);
+    }
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     while TcpStream::connect(address).is_err() {
