@@ -12,6 +12,7 @@ mod caller;
 mod exchange;
 mod lookup;
 mod own_endpoint;
+mod rate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,10 @@ use http::HeaderMap;
 
 use self::caller::Caller;
 pub(crate) use self::lookup::Looked;
-pub use self::own_endpoint::{JWKS_PATH, OwnEndpoint};
+pub use self::{
+    own_endpoint::{JWKS_PATH, OwnEndpoint},
+    rate::Rates,
+};
 use crate::{
     authentication::Authenticator,
     credential::{self, ActAs, Credential, Sources},
@@ -32,6 +36,7 @@ use crate::{
         place::{self, Named, Parts, Place},
     },
     policy::{self, Authentication, Decision, Permit, Policy, Rights, condition::Asked},
+    rate_limit::Rate,
     refusal::{Reason, Refusal},
     request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
@@ -68,6 +73,8 @@ pub struct State {
     pub sts: Option<Sts>,
     /// Whether nothing is served without its audit record.
     pub audit_required: bool,
+    /// How often anybody may ask.
+    pub rates: Rates,
     /// Whose resources of upstreams are that keep no organisations apart.
     pub lookups: Arc<Lookups>,
     /// For which audiences our exchange endpoint issues tokens, when it is on.
@@ -97,6 +104,8 @@ pub struct Target {
     pub upstream: Arc<Upstream>,
     /// In whose name it is called.
     pub act_as: ActAs,
+    /// How often one caller may ask.
+    pub rate: Option<Rate>,
     /// Bytes of a request body.
     pub body: u64,
     /// In place of the upstream's time-outs.

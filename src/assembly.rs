@@ -17,13 +17,13 @@ pub(crate) use self::{
     watches::compared,
 };
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Instant};
 
 use reqwest::Client;
 use url::Url;
 
 use crate::{
-    admission::{Browsers, State},
+    admission::{Browsers, Rates, State},
     authentication::{Accepted, Authenticator, TrustedIssuer},
     bearer::verified::Verified,
     config::{self, Config, Loaded, RedisUrl},
@@ -33,6 +33,7 @@ use crate::{
     oauth_client::{AssertionKey, ClientAuthentication, OauthClient},
     oidc::Provider,
     perimeter::{self, Perimeter},
+    rate_limit::{Buckets, Rate},
     request::{Rules, forwarded::TrustedProxies},
     route::TableError,
     session::{cookie, key_ring::KeyRing},
@@ -127,6 +128,7 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
             .perimeter
             .as_ref()
             .is_some_and(|perimeter| perimeter.audit == config::AuditDemand::Required),
+        rates: rates(config),
         lookups: lookups.known(),
         exchange: token_service::audiences(config),
     };
@@ -146,6 +148,20 @@ fn rules(config: &Config) -> Rules {
         headers: config.limits.headers,
         target: config.limits.target.as_usize(),
     }
+}
+
+fn rates(config: &Config) -> Rates {
+    let client = config.limits.requests_per_client.as_ref().and_then(rate);
+    let any = client.is_some() || config.routes.iter().any(|it| it.limits.requests.is_some());
+    Rates { client, buckets: any.then(Buckets::default), since: Instant::now() }
+}
+
+/// The configuration's own checks have seen to it that neither is zero.
+fn rate(rate: &config::Rate) -> Option<Rate> {
+    Some(Rate {
+        per_second: NonZeroU32::new(rate.per_second)?,
+        burst: NonZeroU32::new(rate.burst)?,
+    })
 }
 
 fn perimeter(

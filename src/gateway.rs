@@ -117,6 +117,7 @@ impl Gateway {
         let RequestCx { record, cookies, .. } = cx;
         let (facts, index) = (&mut record.facts, &mut record.route_index);
         let identified = state.identify(request, headers, facts, index, cookies, now).await?;
+        state.within_rates(&identified, request.client)?;
         let needed = identified.needs_body();
         let body = match needed {
             Some(bound) => downstream::replayable_body(session, bound).await?,

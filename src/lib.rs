@@ -10,6 +10,7 @@
 //! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
 //! | 4 | [`route`] | host, method and path to one route |
 //! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`] | who is asking |
+//! | | [`rate_limit`] | not more often than they may |
 //! | 6 | [`organisation`], [`lookup`] | for which organisation |
 //! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
 //! | 8 | [`credential`], [`sts`], [`technical_user`] | the one credential that the upstream demands |
@@ -51,6 +52,7 @@ pub mod organisation;
 pub mod perimeter;
 pub mod permission;
 pub mod policy;
+pub mod rate_limit;
 pub mod refusal;
 pub mod request;
 pub mod roles;

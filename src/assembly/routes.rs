@@ -90,6 +90,7 @@ fn target(
         lookups: Vec::new(),
         upstream: Arc::clone(upstream),
         act_as: ActAs::Caller,
+        rate: route.limits.requests.as_ref().and_then(super::rate),
         body: route.limits.body.unwrap_or(config.limits.body).bytes(),
         read: route.timeouts.read,
         write: route.timeouts.write,

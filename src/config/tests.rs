@@ -259,18 +259,16 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         .collect();
     for path in [
         "listeners[0].tls.client_ca",
-        "limits.requests_per_client",
         "iam.introspection",
         "upstreams.core.balance",
         "upstreams.other.balance",
         "routes[0].accept[3]",
-        "routes[0].limits.requests",
         "tracing",
         "server.upgrade_socket",
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 9, "{refused:?}");
+    assert_eq!(refused.len(), 7, "{refused:?}");
 }
 
 #[test]

@@ -19,11 +19,9 @@ use When::{Given, Is, Not};
 /// Key path (`*` for any key or element), condition, and what it would have been.
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["listeners", "*", "tls", "client_ca"], Given, "client certificates"),
-    (&["limits", "requests_per_client"], Given, "rate limits"),
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
-    (&["routes", "*", "limits", "requests"], Given, "rate limits"),
     (&["tracing"], Given, "tracing"),
     (&["server", "upgrade_socket"], Given, "binary upgrade"),
 ];

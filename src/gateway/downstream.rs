@@ -38,6 +38,7 @@ pub(super) async fn own_endpoint(
     let Some(own) = state.own_endpoint(request.path()) else { return Ok(None) };
     cx.record.facts.route = Some(own.label().into());
     cx.record.facts.decision = Some(Verdict::Own);
+    state.within_rate_of_address(request.client)?;
     let browsers = match own {
         OwnEndpoint::Keys(issuer) => {
             return jwks(request, &session.req_header().headers, issuer).map(Some);

@@ -26,6 +26,7 @@ mod perimeter;
 mod policy_cases;
 mod policy_files;
 mod provider_down;
+mod rate_limits;
 mod redis_topologies;
 mod refresh;
 mod replicas;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Draft, Notes, path};
+use super::{Draft, Notes, network::rate, path};
 use crate::{
     config::{
         key_path::KeyPath,
@@ -161,6 +161,7 @@ fn route(
             &span.map(|span| (key, span)).into_iter().collect::<Vec<_>>(),
         );
     }
+    rate(route.limits.requests.as_ref(), &here.key("limits").key("requests"), notes);
     match route.access {
         Access::Public => public(route, here, notes),
         Access::Required => required(route, here, draft, lacking, notes),

@@ -9,11 +9,26 @@ use super::{Draft, Notes, count, path};
 use crate::config::{
     key_path::KeyPath,
     read::Read,
-    sections::{Admin, ClientCertificate, Upstream},
+    sections::{Admin, ClientCertificate, Rate, Upstream},
     types::is_loopback,
     yaml::Node,
 };
 use crate::policy::import::LONGEST_DOCUMENT;
+
+/// A rate that lets something through.
+pub(super) fn rate(rate: Option<&Rate>, here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    let Some(rate) = rate else { return };
+    let counts = [("per_second", rate.per_second.into()), ("burst", rate.burst.into())];
+    notes.at_least_one(here, &counts);
+    if rate.per_second > FASTEST {
+        let message =
+            format!("is more than {FASTEST}, which no client reaches; leave the rate out");
+        notes.fault(&here.key("per_second"), message);
+    }
+}
+
+/// Times between two requests are counted in nanoseconds.
+const FASTEST: u32 = 1_000_000;
 
 pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     listeners(draft, notes);
@@ -28,6 +43,11 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
         ];
         notes.at_least_one(&path("limits"), &counts);
         notes.above_zero(&path("limits"), &[("header_timeout", limits.header_timeout)]);
+        rate(
+            limits.requests_per_client.as_ref(),
+            &path("limits").key("requests_per_client"),
+            notes,
+        );
     }
     if notes.root.key("upstreams").is_some_and(|node| node.entries().is_empty()) {
         notes.fault(&path("upstreams"), "names no upstream");

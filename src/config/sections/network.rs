@@ -61,7 +61,7 @@ section! {
         header_timeout: Duration = "10s",
         /// Connections from one client address; not enforced in this version.
         connections_per_client: usize = "1000",
-        /// Requests from one client address, or from one caller once known.
+        /// Requests from one caller, or from one client address while nobody is known.
         requests_per_client: Option<Rate> = "null",
     }
 }
