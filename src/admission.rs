@@ -74,7 +74,7 @@ pub struct State {
     /// Whether nothing is served without its audit record.
     pub audit_required: bool,
     /// How often anybody may ask.
-    pub rates: Rates,
+    pub rates: Arc<Rates>,
     /// Whose resources of upstreams are that keep no organisations apart.
     pub lookups: Arc<Lookups>,
     /// For which audiences our exchange endpoint issues tokens, when it is on.
@@ -242,7 +242,7 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
-        let looked = self.look_up(&identified, body, facts, now).await?;
+        let looked = self.look_up(&identified, headers, body, facts, now).await?;
         let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
         let Target { upstream, act_as, .. } = &allowed.target;

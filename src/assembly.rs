@@ -128,7 +128,7 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
             .perimeter
             .as_ref()
             .is_some_and(|perimeter| perimeter.audit == config::AuditDemand::Required),
-        rates: rates(config),
+        rates: Arc::new(rates(config)),
         lookups: lookups.known(),
         exchange: token_service::audiences(config),
     };

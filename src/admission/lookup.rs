@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::{Identified, State};
 use crate::{
     lookup::Lookup,
-    organisation::{Organisation, invalid},
+    organisation::{Organisation, body, invalid},
     policy::{Authentication, Policy},
     refusal::{Reason, Refusal},
     telemetry::record::Facts,
@@ -34,6 +36,7 @@ impl State {
     pub(super) async fn look_up(
         &self,
         identified: &Identified<'_, '_>,
+        headers: &HeaderMap,
         body: Option<&[u8]>,
         facts: &mut Facts,
         now: Timestamp,
@@ -44,6 +47,9 @@ impl State {
             return Ok(Looked::Nothing);
         };
         target.policy.may_somewhere(caller, self.rights())?;
+        if body.is_some() && target.lookups.iter().any(|lookup| lookup.template.is_in_body()) {
+            body::is_json(headers)?;
+        }
         let mut looked = Looked::Nothing;
         for lookup in &target.lookups {
             let mut ids = Vec::new();

@@ -226,6 +226,16 @@ async fn every_resource_in_a_body_has_to_be_of_one_organisation() {
     ] {
         assert_eq!(world.post(body.clone(), role).await, refused(status, why), "{body}");
     }
+    // What Core may read otherwise than as JSON is not read at all.
+    for (kind, encoding) in [("text/plain", "identity"), ("application/json", "gzip")] {
+        let post = client()
+            .post(world.gateway.url("/api/credential/v1"))
+            .bearer_auth(world.issuer.token("alice", "admin"))
+            .header("content-type", kind)
+            .header("content-encoding", encoding)
+            .body(body(schema, &[key]));
+        assert_eq!(outcome(post).await, refused(400, "organisation_invalid"), "{kind} {encoding}");
+    }
     assert!(world.core.asked().iter().all(|asked| asked.starts_with("GET ")), "only look-ups");
     assert_eq!(world.post(body(foreign, &[foreign_key]), "both").await.0, 200);
 }
