@@ -5,6 +5,7 @@ mod audit;
 mod explain;
 mod policy;
 mod run;
+mod token;
 
 use std::{
     io::{self, Write as _},
@@ -81,6 +82,9 @@ enum Command {
     /// Make a key and print it, ready for a key file.
     #[command(subcommand)]
     Keys(Keys),
+    /// Look at tokens.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print shell completions.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::policy(&command),
         Command::Audit(audit::Audit::Verify(files)) => audit::verify(&files),
         Command::Keys(Keys::Generate { kind }) => generate(kind),
+        Command::Token(token::Token::Inspect(command)) => token::inspect(&command),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -14,6 +14,7 @@
 mod steps;
 #[cfg(test)]
 mod tests;
+mod token;
 mod vouch;
 mod wire;
 
@@ -28,6 +29,7 @@ use serde_json::{Map, Value};
 use self::{steps::Steps, vouch::Voucher, wire::Received};
 pub use self::{
     steps::{Passage, StepVerdict},
+    token::Judgement,
     vouch::{Kind, Unanswerable},
 };
 use crate::{

@@ -38,6 +38,7 @@ mod sts_failures;
 mod sts_forgeries;
 mod sts_lies;
 mod support;
+mod token_inspect;
 mod upstream;
 
 #[expect(dead_code, unused_imports, reason = "the demo uses more of the stand-ins than the tests")]
