@@ -30,6 +30,7 @@ mod provider_down;
 mod rate_limits;
 mod redis_topologies;
 mod refresh;
+mod reload;
 mod replicas;
 mod revoked;
 mod separation;
