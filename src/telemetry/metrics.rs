@@ -281,7 +281,7 @@ impl Metrics {
     }
 
     /// The last look at the parts of a configuration that another takes the place of, whose parts
-    /// begin to count at zero.
+    /// begin to count at zero. What requests count there that are still under way is lost.
     pub fn close_generation(&self, scrape: &Scrape<'_>) {
         self.follow(scrape);
         self.followed.lock().unwrap_or_else(PoisonError::into_inner).clear();
