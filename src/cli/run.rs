@@ -72,11 +72,11 @@ pub(super) fn run(path: &Path) -> u8 {
 ///
 /// # Errors
 /// All of them.
-pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
+pub(super) fn load(path: &Path) -> Result<(Loaded, Assembly), Faults> {
     let loaded = config::load(path)?;
     install_crypto();
-    assemble(&loaded)?;
-    Ok(loaded)
+    let assembly = assemble(&loaded)?;
+    Ok((loaded, assembly))
 }
 
 /// Reads a configuration that is to take the place of another.
