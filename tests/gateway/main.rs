@@ -27,6 +27,7 @@ mod policy_cases;
 mod policy_files;
 mod provider_down;
 mod rate_limits;
+mod raw;
 mod redis_topologies;
 mod refresh;
 mod replicas;
