@@ -2,7 +2,7 @@
 
 use super::{
     Row,
-    Upstream::{Gets, NeverWhole},
+    Upstream::{Gets, GetsAndCloses, NeverWhole},
     World, row,
 };
 
@@ -33,8 +33,8 @@ const BODIES: &[Row] = &[
     row("0x5", chunked!("0x5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("5_0", chunked!("5_0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("g", chunked!("g\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("no size", chunked!("\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("only an extension", chunked!(";a=b\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
+    row("no size", chunked!("\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
+    row("only an extension", chunked!(";a=b\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
     row("a space before the size", chunked!(" 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("a quoted size", chunked!("\"5\"\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("a size of two", chunked!("5 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
@@ -48,7 +48,7 @@ const BODIES: &[Row] = &[
     row("LF after the size", chunked!("5\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("CR after the size", chunked!("5\rabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("LF after the chunk", chunked!("5\r\nabcde\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("LF in an extension", chunked!("5;a\nb\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
+    row("LF in an extension", chunked!("5;a\nb\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
     row("CR in an extension", chunked!("5;a\rb\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("NUL in the size", chunked!("5\0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
     row("UTF-8 in the size", chunked!("\u{ff15}\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),

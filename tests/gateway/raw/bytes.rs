@@ -53,7 +53,7 @@ async fn r10_every_byte_of_a_path_is_forwarded_as_it_is_or_refused() {
         } else if let Some(got) = got {
             // Pingora escapes some bytes before anybody looks; what was decided on is the escape.
             assert_eq!(got, format!("/ssi/a%{byte:02X}b").as_bytes(), "{name}");
-            assert!(byte == b'"' || byte == b'<' || byte == b'>', "{name}");
+            assert!(b" \"<>".contains(&byte), "{name}");
         }
     }
     world.lives().await;
@@ -104,7 +104,7 @@ async fn r05b_every_byte_in_the_name_of_a_managed_header_is_dropped_or_refused()
         let line = [&b"X"[..], &[byte], b"Session", &[byte], b"Id: evil\r\n"].concat();
         let name = format!("{byte:#04x} in a name");
         let Some(seen) = sent(&world, &name, &head(b"/ssi/x", &line)).await else { continue };
-        if byte.is_ascii_alphanumeric() {
+        if byte.is_ascii_alphanumeric() || byte == b':' {
             // Another name altogether.
             continue;
         }
