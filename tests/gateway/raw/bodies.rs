@@ -16,6 +16,16 @@ macro_rules! chunked {
     };
 }
 
+macro_rules! cut {
+    ($body:literal) => {
+        concat!(
+            "POST /ssi/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+            $body
+        )
+        .as_bytes()
+    };
+}
+
 #[rustfmt::skip]
 const BODIES: &[Row] = &[
     row("one chunk", chunked!("5\r\nabcde\r\n0\r\n\r\n"), &[200], Gets("/ssi/x")),
@@ -28,30 +38,30 @@ const BODIES: &[Row] = &[
     row("a trailer", chunked!("5\r\nabcde\r\n0\r\nX-Trailer: y\r\n\r\n"), &[200], Gets("/ssi/x")),
     row("a trailer that claims somebody", chunked!("0\r\nX-Session-Id: evil\r\nAuthorization: Bearer evil\r\n\r\n"), &[200], Gets("/ssi/x")),
     row("a trailer that claims a length", chunked!("0\r\nContent-Length: 50\r\nTransfer-Encoding: gzip\r\n\r\n"), &[200], Gets("/ssi/x")),
-    row("+5", chunked!("+5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("-5", chunked!("-5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("0x5", chunked!("0x5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("5_0", chunked!("5_0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("g", chunked!("g\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
+    row("+5", cut!("+5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("-5", cut!("-5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("0x5", cut!("0x5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("5_0", cut!("5_0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("g", cut!("g\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
     row("no size", chunked!("\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
     row("only an extension", chunked!(";a=b\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
-    row("a space before the size", chunked!(" 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("a quoted size", chunked!("\"5\"\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("a size of two", chunked!("5 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("a size with a comma", chunked!("5,5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("2^64", chunked!("10000000000000000\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("2^64 + 5", chunked!("10000000000000005\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("20 digits of f", chunked!("ffffffffffffffffffff\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("too short a size", chunked!("3\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("no CRLF after the chunk", chunked!("5\r\nabcde0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("other bytes after the chunk", chunked!("5\r\nabcdeXY0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("LF after the size", chunked!("5\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("CR after the size", chunked!("5\rabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("LF after the chunk", chunked!("5\r\nabcde\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
+    row("a space before the size", cut!(" 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("a quoted size", cut!("\"5\"\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("a size of two", cut!("5 5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("a size with a comma", cut!("5,5\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("2^64", cut!("10000000000000000\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("2^64 + 5", cut!("10000000000000005\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("20 digits of f", cut!("ffffffffffffffffffff\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("too short a size", cut!("3\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("no CRLF after the chunk", cut!("5\r\nabcde0\r\n\r\n"), &[400], NeverWhole),
+    row("other bytes after the chunk", cut!("5\r\nabcdeXY0\r\n\r\n"), &[400], NeverWhole),
+    row("LF after the size", cut!("5\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("CR after the size", cut!("5\rabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("LF after the chunk", cut!("5\r\nabcde\n0\r\n\r\n"), &[400], NeverWhole),
     row("LF in an extension", chunked!("5;a\nb\r\nabcde\r\n0\r\n\r\n"), &[200], GetsAndCloses("/ssi/x")),
-    row("CR in an extension", chunked!("5;a\rb\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("NUL in the size", chunked!("5\0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
-    row("UTF-8 in the size", chunked!("\u{ff15}\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole("/ssi/x")),
+    row("CR in an extension", cut!("5;a\rb\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("NUL in the size", cut!("5\0\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
+    row("UTF-8 in the size", cut!("\u{ff15}\r\nabcde\r\n0\r\n\r\n"), &[400], NeverWhole),
 ];
 
 #[tokio::test]
