@@ -7,6 +7,7 @@
 )]
 
 mod acting;
+mod advisories;
 mod agreement;
 mod audit;
 mod bearer;
@@ -15,6 +16,7 @@ mod cookies;
 mod drift;
 mod exchange;
 mod explain;
+mod identities;
 mod issuer;
 mod login;
 mod logout;

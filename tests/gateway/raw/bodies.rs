@@ -86,7 +86,7 @@ async fn r29_what_is_forwarded_of_a_chunked_body_is_its_content() {
 #[tokio::test]
 async fn r15_a_chunk_line_without_an_end_is_bounded() {
     let world = World::start().await;
-    let head = "POST /ssi/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /ssi/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     for line in ["0".repeat(1 << 17), format!("5;{}", "x".repeat(1 << 17))] {
         let (answer, closed) =
             super::send(world.gateway.address, format!("{head}{line}").as_bytes()).await;
@@ -97,6 +97,5 @@ async fn r15_a_chunk_line_without_an_end_is_bounded() {
     let (answer, closed) = super::send(world.gateway.address, trailers.as_bytes()).await;
     assert!(closed, "{answer}");
     assert!(world.core.take().is_empty());
-    world.core.take_begun();
     world.lives().await;
 }

@@ -1,6 +1,6 @@
 //! What a head claims: another target, another caller, that nobody need be asked.
 
-use super::{Row, Upstream::Nothing, World, send};
+use super::{Row, SMUGGLED, Upstream::Nothing, World, send};
 use crate::support::status;
 
 const CLAIMS: &[&str] = &[
@@ -197,9 +197,10 @@ async fn r07_nominations_take_nothing_away_that_we_set() {
     for nominated in nominations {
         let request = format!(
             "GET /api/credential/v1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             X-Request-Id: mine\r\nConnection: {nominated}\r\nConnection: close\r\n\r\n"
+             X-Request-Id: mine\r\nConnection: {nominated}\r\n\r\n"
         );
-        let (answer, _) = send(world.gateway.address, request.as_bytes()).await;
+        let request = [request.as_bytes(), SMUGGLED].concat();
+        let (answer, _) = send(world.gateway.address, &request).await;
         let (begun, seen) = (world.core.take_begun(), world.core.take());
         match status(&answer) {
             200 => {
@@ -263,7 +264,7 @@ async fn r16_an_answer_of_ours_never_contacts_the_upstream() {
     })
     .collect();
     for row in &rows {
-        let (answer, _) = send(world.gateway.address, &row.bytes).await;
+        let (answer, _) = send(world.gateway.address, &[&row.bytes, SMUGGLED].concat()).await;
         assert_eq!(world.fault(row, &answer), None, "{}: {answer}", row.name);
     }
     assert_eq!(world.core.connections(), before, "nobody even connected");
