@@ -26,6 +26,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     admission::{Admitted, Grant, State},
     answer::Answer,
+    connection::{Connection, Serving},
     credential::Credential,
     login::Event,
     refusal::{Reason, Refusal},
@@ -38,6 +39,8 @@ use crate::{
 mod downstream;
 mod echo;
 mod upstream_request;
+
+pub(crate) use self::downstream::fresh_id;
 
 /// The gateway: the current configuration, and where records go.
 pub struct Gateway {
@@ -61,6 +64,8 @@ pub struct RequestCx {
     tries: usize,
     /// A second token was asked for, since the upstream would not take the first.
     renewal: Renewal,
+    /// Held to the end: the client's next head is not awaited before.
+    serving: Option<Serving>,
 }
 
 /// Whether the upstream is asked again with a new app token. Happens once at most.
@@ -218,13 +223,15 @@ impl ProxyHttp for Gateway {
             connects: 0,
             tries: 0,
             renewal: Renewal::None,
+            serving: None,
         }
     }
 
     /// None: bodies pass as they are, and the default module would cost every request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut RequestCx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<()> {
+        cx.serving = connection(session).map(Connection::serve);
         downstream::bound(session);
         Ok(())
     }
@@ -450,6 +457,11 @@ impl ProxyHttp for Gateway {
         }
         cx.record.finish(status, session.body_bytes_sent());
     }
+}
+
+/// The connection that a request came on.
+fn connection(session: &Session) -> Option<&Arc<Connection>> {
+    session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
 /// A phase towards the upstream was reached without a grant. It fails closed.

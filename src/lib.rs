@@ -36,6 +36,7 @@ pub mod bearer;
 pub mod cases;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod credential;
 pub mod explain;
 mod flight;

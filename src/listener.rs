@@ -2,6 +2,7 @@
 //! of the process.
 
 mod admin;
+mod guarded;
 mod tls;
 
 use std::{
@@ -17,6 +18,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
+    listeners::ListenerConfig,
+    protocols::l4::stream::L4BufferSettings,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
         configuration::ServerConf,
@@ -26,13 +29,24 @@ use pingora::{
         listening::Service,
     },
 };
-use pingora_proxy::ProxyServiceBuilder;
+use pingora_proxy::http_proxy;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::admin::Admin;
+use self::{
+    admin::Admin,
+    guarded::{Guard, Guarded},
+};
 use crate::{
-    assembly::Assembly, config::Config, gateway::Gateway, jwks::Jwks, oidc::Provider,
-    perimeter::Perimeter, sts::issuer::watch::KeyFiles, telemetry::record::Records, watch::Watch,
+    assembly::Assembly,
+    config::Config,
+    connection::{Patience, crowd::Crowd},
+    gateway::Gateway,
+    jwks::Jwks,
+    oidc::Provider,
+    perimeter::Perimeter,
+    sts::issuer::watch::KeyFiles,
+    telemetry::record::Records,
+    watch::Watch,
 };
 
 /// Why the gateway does not serve.
@@ -107,20 +121,22 @@ pub fn serve(
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(H2_IDLE);
     let gateway = Gateway::new(Arc::clone(&state), Arc::clone(records));
-    let mut proxy =
-        ProxyServiceBuilder::new(&conf, gateway).name("gateway").server_options(options).build();
+    let mut proxy = http_proxy(&conf, gateway);
+    proxy.server_options = Some(options);
+    let guard = guard(config, records);
+    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(proxy, guard.clone()));
+    proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
     for (at, listener) in config.listeners.iter().enumerate() {
-        let address = listener.address.to_string();
-        match &listener.tls {
-            None => proxy.add_tcp(&address),
-            Some(files) => {
-                let settings = tls::settings(files).map_err(|message| StartError::Tls {
-                    key_path: format!("listeners[{at}].tls"),
-                    message,
-                })?;
-                proxy.add_tls_with_settings(&address, None, settings);
-            }
+        let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
+            .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
+        if let Some(files) = &listener.tls {
+            let settings = tls::settings(files).map_err(|message| StartError::Tls {
+                key_path: format!("listeners[{at}].tls"),
+                message,
+            })?;
+            endpoint = endpoint.tls(settings);
         }
+        proxy.add_listener(endpoint);
     }
     let proxy = server.add_service(proxy);
     // No listener before every upstream has been resolved once.
@@ -174,8 +190,21 @@ const KEPT_CONNECTIONS: usize = 512;
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 /// Pingora keeps idle HTTP/2 connections for ever (#563).
 const H2_IDLE: Duration = Duration::from_mins(2);
+/// Of each client connection; Pingora's own are 64 KiB, which ten thousand idle clients make
+/// 640 MiB of. A larger head or body takes more reads.
+const READ_BUFFER: usize = 8 * 1024;
+/// Until a new connection's first byte, and between two bytes of an HTTP/2 frame.
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long the start waits for keys before it listens without them.
 const FIRST_KEYS: Duration = Duration::from_secs(10);
+
+/// What clients may cost before they have asked for anything.
+fn guard(config: &Config, records: &Arc<Records>) -> Guard {
+    let limits = &config.limits;
+    let crowd = Crowd::new(limits.connections_per_client, &config.trusted_proxies);
+    let patience = Patience { head: limits.header_timeout, silence: SILENCE };
+    Guard::new(Arc::new(crowd), Arc::clone(records), patience)
+}
 
 /// Tries of one request at the upstream that allows most; each counts its own.
 fn tries(config: &Config) -> usize {

@@ -239,7 +239,7 @@ pub(super) fn refusal_of(error: &Error) -> Refusal {
 }
 
 /// A request id of ours.
-pub(super) fn fresh_id() -> Box<str> {
+pub(crate) fn fresh_id() -> Box<str> {
     Uuid::new_v4().as_hyphenated().to_string().into()
 }
 

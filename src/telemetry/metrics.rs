@@ -1,6 +1,8 @@
 //! Prometheus metrics. Labels come from the configuration and from fixed words, never from a
 //! request, so their number is bounded.
 
+mod connections;
+
 use std::sync::Arc;
 
 use prometheus::{
@@ -8,6 +10,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use self::connections::ConnectionMetrics;
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
@@ -29,6 +32,8 @@ pub struct Metrics {
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
     drift: DriftMetrics,
+    /// Of the listeners.
+    pub connections: ConnectionMetrics,
 }
 
 struct SessionMetrics {
@@ -156,6 +161,7 @@ impl Metrics {
                 &["issuer"],
             )?,
             drift: DriftMetrics::new(&registry)?,
+            connections: ConnectionMetrics::new(&registry)?,
             registry,
         })
     }

@@ -12,6 +12,7 @@ mod agreement;
 mod audit;
 mod bearer;
 mod command_line;
+mod connections;
 mod cookies;
 mod drift;
 mod exchange;

@@ -57,9 +57,10 @@ section! {
         target: ByteSize = "8KiB",
         /// Request body; a route can set its own.
         body: ByteSize = "10MiB",
-        /// From the first byte to the end of the head; not enforced in this version.
+        /// From the first byte to the end of the head; then 408 and the end of the connection.
         header_timeout: Duration = "10s",
-        /// Connections from one client address; not enforced in this version.
+        /// Connections from one client address (IPv6: from one /64); more are closed at once. Those
+        /// of `trusted_proxies` are not counted.
         connections_per_client: usize = "1000",
         /// Requests from one caller, or from one client address while nobody is known.
         requests_per_client: Option<Rate> = "null",

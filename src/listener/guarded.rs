@@ -1,0 +1,385 @@
+//! A client's connection under guard: everything that Pingora reads from it passes
+//! [`Pace`](crate::connection::Pace), and every connection has a [`Place`].
+
+use std::{
+    fmt,
+    io::{Error, ErrorKind, IoSlice, Result},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use pingora::{
+    apps::ServerApp,
+    http::ResponseHeader,
+    listeners::PreTlsProcess,
+    protocols::{
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+        Stream, TimingDigest, UniqueID,
+        l4::stream::Stream as L4Stream,
+        raw_connect::ProxyDigest,
+        tls::{SslDigest, TlsRef},
+    },
+    server::ShutdownWatch,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+
+use crate::{
+    answer::Answer,
+    connection::{Connection, Cut, Pace, Patience, crowd::Crowd},
+    gateway::fresh_id,
+    refusal::{Reason, Refusal},
+    telemetry::record::Records,
+};
+
+/// Lets connections in, or not, and puts them under guard.
+#[derive(Clone)]
+pub(super) struct Guard {
+    crowd: Arc<Crowd>,
+    records: Arc<Records>,
+    patience: Patience,
+}
+
+impl Guard {
+    pub(super) const fn new(crowd: Arc<Crowd>, records: Arc<Records>, patience: Patience) -> Self {
+        Self { crowd, records, patience }
+    }
+
+    /// `None` when its address has all connections that it may have.
+    fn admit(&self, address: Option<IpAddr>) -> Option<Arc<Connection>> {
+        let address = address?;
+        if let Some(place) = self.crowd.enter(address) {
+            return Some(Arc::new(Connection::new(place)));
+        }
+        self.records.metrics.connections.cut(Cut::Crowded);
+        log::debug!(client:% = address; "closed at once: {}", Cut::Crowded.word());
+        None
+    }
+}
+
+/// What Pingora keeps beside a stream for its requests.
+fn digest(connection: Arc<Connection>) -> pingora::Result<ProxyDigest> {
+    // It was made for answers of a CONNECT proxy, and wants one.
+    let nothing = Box::new(ResponseHeader::build(200, Some(0))?);
+    Ok(ProxyDigest::new(nothing, Some(Box::new(connection))))
+}
+
+fn address(digest: Option<&SocketDigest>) -> Option<IpAddr> {
+    digest?.peer_addr()?.as_inet().map(std::net::SocketAddr::ip)
+}
+
+/// A TLS connection has its place from before its handshake.
+#[async_trait]
+impl PreTlsProcess for Guard {
+    async fn process(&self, stream: &mut L4Stream) -> pingora::Result<()> {
+        let from = address(stream.get_socket_digest().as_deref());
+        let Some(connection) = self.admit(from) else {
+            return pingora::Error::e_explain(pingora::ErrorType::AcceptError, "crowded");
+        };
+        stream.set_proxy_digest(digest(connection)?);
+        Ok(())
+    }
+}
+
+/// An application whose connections are under guard.
+pub(super) struct Guarded<A> {
+    app: Arc<A>,
+    guard: Guard,
+}
+
+impl<A> Guarded<A> {
+    pub(super) fn new(app: A, guard: Guard) -> Self {
+        Self { app: Arc::new(app), guard }
+    }
+
+    /// A stream's digest: from before its handshake, or made now.
+    fn digest_of(&self, stream: &Stream) -> Option<Arc<ProxyDigest>> {
+        if let Some(digest) = stream.get_proxy_digest() {
+            return Some(digest);
+        }
+        let connection = self.guard.admit(address(stream.get_socket_digest().as_deref()))?;
+        digest(connection).ok().map(Arc::new)
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let digest = self.digest_of(&stream)?;
+        let connection = digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>()?;
+        let mut pace = Pace::new(self.guard.patience, Instant::now());
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            pace.speaks_http2();
+        }
+        let records = Arc::clone(&self.guard.records);
+        records.metrics.connections.opened();
+        let stream = Paced {
+            connection: Arc::clone(connection),
+            records,
+            served: 0,
+            stream,
+            digest,
+            pace,
+            timer: None,
+            ahead: Vec::new(),
+            closed: false,
+        };
+        self.app.process_new(Box::new(stream), shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+/// A stream that ends when its client does not keep pace.
+struct Paced {
+    stream: Stream,
+    connection: Arc<Connection>,
+    /// Requests of it that were served when the client was last read from.
+    served: usize,
+    records: Arc<Records>,
+    digest: Arc<ProxyDigest>,
+    pace: Pace,
+    /// Made when a client lets us wait while it owes something, which few do.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Read to tell HTTP/2 from HTTP/1, and not handed on yet.
+    ahead: Vec<u8>,
+    closed: bool,
+}
+
+impl fmt::Debug for Paced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paced").field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        self.records.metrics.connections.closed();
+    }
+}
+
+impl Paced {
+    /// Reads from the client, as long as it keeps pace.
+    fn poll_client(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.closed {
+            return Poll::Ready(Ok(()));
+        }
+        let served = self.connection.served();
+        if served != self.served {
+            self.served = served;
+            self.pace.served();
+        }
+        let before = buf.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) else {
+            let cut = ready!(self.poll_deadline(cx));
+            return Poll::Ready(self.close(cut, cx));
+        };
+        read?;
+        let busy = self.connection.is_serving();
+        let received = buf.filled().get(before..).unwrap_or_default();
+        if received.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.pace.received(received, busy, Instant::now()) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(cut) => {
+                buf.set_filled(before);
+                Poll::Ready(self.close(cut, cx))
+            }
+        }
+    }
+
+    /// Ready when the client has let us wait too long.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        let Some((until, cut)) = self.pace.deadline(self.connection.is_serving()) else {
+            return Poll::Pending;
+        };
+        let until = tokio::time::Instant::from_std(until);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx).map(|()| cut)
+    }
+
+    /// The end. A client of HTTP/1 is told why, if it reads; there is no better moment, and none
+    /// to wait for.
+    fn close(&mut self, cut: Cut, cx: &mut Context<'_>) -> Result<()> {
+        self.closed = true;
+        self.records.metrics.connections.cut(cut);
+        let client = address(self.stream.get_socket_digest().as_deref());
+        let client = client.map(|address| address.to_string()).unwrap_or_default();
+        log::debug!(client; "closed: {}", cut.word());
+        if cut == Cut::SlowHead && self.pace.is_http1() {
+            let told = Pin::new(&mut self.stream).poll_write(cx, &request_timeout());
+            if matches!(told, Poll::Ready(Ok(_))) {
+                // What is not sent at once is not waited for.
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            }
+        }
+        Err(Error::new(ErrorKind::TimedOut, cut.word()))
+    }
+}
+
+/// The answer to a head that does not end, as it goes over the wire.
+fn request_timeout() -> Vec<u8> {
+    let refusal = Refusal::new(Reason::RequestTimeout, "");
+    let id = fresh_id();
+    let answer = Answer::refusal(&refusal, &id, false);
+    let mut wire = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
+    let length = answer.body.len().to_string();
+    let ours = [
+        ("content-length", length.as_bytes()),
+        ("connection", b"close"),
+        ("x-request-id", id.as_bytes()),
+    ];
+    let headers = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    for (name, value) in headers.chain(ours) {
+        wire.extend_from_slice(name.as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value);
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire.extend_from_slice(&answer.body);
+    wire
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if self.ahead.is_empty() {
+            return self.poll_client(cx, buf);
+        }
+        let taken = self.ahead.len().min(buf.remaining());
+        buf.put_slice(self.ahead.get(..taken).unwrap_or_default());
+        self.ahead.drain(..taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Pingora looks at the first bytes of a plain connection, to tell HTTP/2. Its own way waits for
+/// 24 of them without any bound, which a request of HTTP/1 need not even have.
+#[async_trait]
+impl Peek for Paced {
+    async fn try_peek(&mut self, buf: &mut [u8]) -> Result<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let mut first = [0; PREFACE.len()];
+        let mut seen = 0;
+        while PREFACE.get(..seen) == first.get(..seen) && seen < PREFACE.len() {
+            let rest = first.get_mut(seen..).unwrap_or_default();
+            match self.read(rest).await? {
+                0 => break,
+                read => seen += read,
+            }
+        }
+        let first = first.get(..seen).unwrap_or_default();
+        if first == PREFACE {
+            self.pace.speaks_http2();
+            self.pace.received(first, false, Instant::now()).ok();
+        }
+        self.ahead = first.to_vec();
+        for (to, from) in buf.iter_mut().zip(first) {
+            *to = *from;
+        }
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Paced {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Paced {
+    fn id(&self) -> i32 {
+        self.stream.id()
+    }
+}
+
+impl Ssl for Paced {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Paced {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> std::time::Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> std::time::Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Paced {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}
+
+impl GetSocketDigest for Paced {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}

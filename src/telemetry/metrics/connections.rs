@@ -1,0 +1,53 @@
+//! What is counted at the listeners.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::connection::Cut;
+
+/// Connections of clients.
+pub struct ConnectionMetrics {
+    open: IntGauge,
+    all: IntCounter,
+    cut: Vec<IntCounter>,
+}
+
+impl ConnectionMetrics {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let open = IntGauge::new("portcullis_connections", "Connections of clients.")?;
+        let all = IntCounter::new("portcullis_connections_total", "Connections of clients, ever.")?;
+        let cut = IntCounterVec::new(
+            Opts::new(
+                "portcullis_connections_cut_total",
+                "Connections closed outside of any request, by reason.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(open.clone()))?;
+        registry.register(Box::new(all.clone()))?;
+        registry.register(Box::new(cut.clone()))?;
+        let cut = Cut::ALL
+            .iter()
+            .map(|cut_for| cut.get_metric_with_label_values(&[cut_for.word()]))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { open, all, cut })
+    }
+
+    /// One more.
+    pub fn opened(&self) {
+        self.open.inc();
+        self.all.inc();
+    }
+
+    /// One less.
+    pub fn closed(&self) {
+        self.open.dec();
+    }
+
+    /// One was closed by us, or not let in.
+    pub fn cut(&self, cut: Cut) {
+        let at = Cut::ALL.iter().position(|known| *known == cut);
+        if let Some(counter) = at.and_then(|at| self.cut.get(at)) {
+            counter.inc();
+        }
+    }
+}
