@@ -153,6 +153,7 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     let mut files: Vec<Option<&PathBuf>> = Vec::new();
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         files.extend([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
+        files.extend(tls.more.iter().flat_map(|more| [Some(&more.certificate), Some(&more.key)]));
     }
     for upstream in config.upstreams.values() {
         files.push(upstream.openapi.as_ref().and_then(|document| document.ca.as_ref()));

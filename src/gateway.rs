@@ -235,13 +235,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<()> {
         cx.serving = connection(session).map(Connection::serve);
-        // Pingora keeps an idle connection for ever. The guard keeps what Pingora switched off.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEPALIVE_SECONDS));
-        }
-        session.set_read_timeout(Some(CLIENT_TIMEOUT));
-        session.set_write_timeout(Some(CLIENT_TIMEOUT));
-        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        downstream::bound(session);
         Ok(())
     }
 
@@ -479,9 +473,4 @@ fn not_admitted() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "no grant")
 }
 
-/// Longer than the idle time-outs of common load balancers (60 s), so that the one in front
-/// closes first.
-const KEEPALIVE_SECONDS: u64 = 75;
-/// Between two reads from, and two writes to, a client.
-const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 
 mod admin;
 mod guarded;
-mod tls;
+pub(crate) mod tls;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -29,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{
     admin::Admin,
     guarded::{Guard, Guarded},
+    tls::Tls,
 };
 use crate::{
     assembly::Assembly,
@@ -117,11 +118,15 @@ pub fn serve(
         let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
             .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
         if let Some(files) = &listener.tls {
-            let (settings, certificate) = tls::settings(files).map_err(|message| {
-                StartError::Tls { key_path: format!("listeners[{at}].tls"), message }
-            })?;
-            endpoint = endpoint.tls(settings);
-            certificates.push((at, certificate));
+            let failed = |key: &str, message: String| StartError::Tls {
+                key_path: format!("listeners[{at}].tls{key}"),
+                message,
+            };
+            let material =
+                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
+            let tls = Tls::new(material);
+            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
+            certificates.push((at, tls));
         }
         proxy.add_listener(endpoint);
     }
@@ -130,7 +135,7 @@ pub fn serve(
         Arc::clone(&live),
         Arc::clone(records),
         again,
-        Arc::new(Certificates(certificates)),
+        Arc::new(Certificates(certificates.into())),
         config,
     );
     server.add_service(background_service("configuration", reloading));
@@ -200,25 +205,28 @@ fn prepare(live: &Live) -> Result<(), StartError> {
 }
 
 /// The certificates of the listeners, with their place in the list.
-struct Certificates(Vec<(usize, Arc<tls::Certificate>)>);
+struct Certificates(Arc<[(usize, Tls)]>);
 
 impl Listeners for Certificates {
     fn prepare(&self, config: &Config) -> Result<Box<dyn FnOnce() + Send>, Vec<String>> {
         let (mut next, mut faults) = (Vec::new(), Vec::new());
-        for (at, certificate) in &self.0 {
+        for (at, _) in &*self.0 {
             let listener = config.listeners.get(*at);
             let Some(files) = listener.and_then(|listener| listener.tls.as_ref()) else { continue };
             match tls::read(files) {
-                Ok(certified) => next.push((Arc::clone(certificate), certified)),
-                Err(why) => faults.push(format!("listeners[{at}].tls: {why}")),
+                Ok(material) => next.push((*at, material)),
+                Err((key, why)) => faults.push(format!("listeners[{at}].tls.{key}: {why}")),
             }
         }
         if !faults.is_empty() {
             return Err(faults);
         }
+        let listeners = Arc::clone(&self.0);
         Ok(Box::new(move || {
-            for (certificate, certified) in next {
-                certificate.replace(certified);
+            for (at, material) in next {
+                if let Some((_, tls)) = listeners.iter().find(|(listener, _)| *listener == at) {
+                    tls.replace(material);
+                }
             }
         }))
     }

@@ -115,6 +115,7 @@ impl Rules {
         self.allowed(forwarded.client)?;
         self.size(head)?;
         framing(head)?;
+        target_as_sent(head)?;
         for name in SENT_ONCE {
             if headers.get_all(&name).iter().nth(1).is_some() {
                 return Err(Refusal::new(Reason::DuplicateHeader, name.as_str().to_owned()));
@@ -297,6 +298,22 @@ fn framing(head: Head<'_>) -> Result<(), Refusal> {
         return malformed("a line ends with a bare LF");
     }
     Ok(())
+}
+
+/// What is looked at is what was sent: Pingora drops a fragment, which other readers take for a
+/// part of the path (R3).
+fn target_as_sent(head: Head<'_>) -> Result<(), Refusal> {
+    let Some(raw) = head.raw else { return Ok(()) };
+    // Empty lines may come first (RFC 9112, section 2.2).
+    let mut lines = raw.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    match line.split(|&byte| byte == b' ').nth(1) {
+        Some(sent) if sent == head.target => Ok(()),
+        Some(sent) if sent.contains(&b'#') => {
+            Err(Refusal::new(Reason::AmbiguousPath, "a fragment"))
+        }
+        _ => Err(Refusal::new(Reason::MalformedRequest, "the target was rewritten as it was read")),
+    }
 }
 
 fn has_bare_line_feed(raw: &[u8]) -> bool {

@@ -310,6 +310,8 @@ fn preferred(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::upstreams::peer::Peer as _;
+
     use super::*;
 
     fn settings(servers: Vec<(String, u16)>) -> Settings {
@@ -348,9 +350,24 @@ mod tests {
         assert_eq!(peers.len(), 2);
     }
 
-    #[test]
-    fn a_server_name_is_never_empty() {
-        assert!(ServerName::new("").is_none() && ServerName::new(" ").is_none());
-        assert!(ServerName::new("core").is_some());
+    /// Pingora verifies nothing at all when the SNI is empty, whatever its options say.
+    #[tokio::test]
+    async fn r25_pingora_empty_sni_never_turns_verification_off() {
+        for empty in ["", " ", "\t"] {
+            assert!(ServerName::new(empty).is_none(), "{empty:?}");
+        }
+        let tls =
+            |name| Tls { server_name: ServerName::new(name).unwrap(), ca: None, client: None };
+        for name in ["core", " core "] {
+            // The name that is configured, whatever the server is called.
+            let servers = vec![("127.0.0.1".to_owned(), 1)];
+            let settings = Settings { tls: Some(tls(name)), ..settings(servers) };
+            let upstream = Upstream::new(settings, 7).unwrap();
+            upstream.servers().update().await.unwrap();
+            let peer = upstream.peer(None, None).unwrap();
+            assert!(peer.is_tls());
+            assert_eq!(peer.sni, "core");
+            assert!(peer.options.verify_cert && peer.options.verify_hostname);
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use pingora::connectors::TransportConnector;
 
 use crate::{
-    assembly::Assembly, config::Config, http_client, jwks::Jwks, oidc::Provider, upstream::Upstream,
+    assembly::Assembly, config::Config, http_client, jwks::Jwks, listener::tls, oidc::Provider,
+    upstream::Upstream,
 };
 
 /// Who was asked, by the key that names them, and what came of it.
@@ -35,6 +36,14 @@ impl fmt::Display for Asked {
 /// Asks everybody, in the order in which a request would come to need them.
 pub(super) async fn everybody(config: &Config, assembly: &Assembly) -> Vec<Asked> {
     let mut asked = Vec::new();
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let Some(files) = &listener.tls else { continue };
+        let outcome = match tls::read(files) {
+            Ok(_) => Ok("its certificates can be used".to_owned()),
+            Err((key, why)) => Err(format!("{key}: {why}")),
+        };
+        asked.push(Asked { who: format!("listeners[{at}].tls"), outcome });
+    }
     if let Some(provider) = &assembly.provider {
         asked.push(Asked { who: "iam.issuer".into(), outcome: discovery(provider).await });
     }

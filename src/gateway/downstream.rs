@@ -27,6 +27,22 @@ use crate::{
     time::Timestamp,
 };
 
+/// How long a client may take, and how long its connection is kept for another request.
+pub(super) fn bound(session: &mut Session) {
+    let chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
+    if chunked {
+        // Pingora reads lines of chunks leniently (no size, a bare LF in an extension) and shows
+        // them to nobody. Whoever reads them otherwise in front of us finds no next request.
+        session.set_keepalive(None);
+    } else if session.get_keepalive().is_some() {
+        // Pingora keeps an idle connection for ever. The guard keeps what Pingora switched off.
+        session.set_keepalive(Some(KEEPALIVE_SECONDS));
+    }
+    session.set_read_timeout(Some(CLIENT_TIMEOUT));
+    session.set_write_timeout(Some(CLIENT_TIMEOUT));
+    session.set_total_drain_timeout(Some(super::DRAIN_TIMEOUT));
+}
+
 /// The answer of one of our own endpoints; `None` when the path is none of them.
 pub(super) async fn own_endpoint(
     state: &State,
@@ -248,6 +264,11 @@ pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
     )
 }
 
+/// Longer than the idle time-outs of common load balancers (60 s), so that the one in front
+/// closes first.
+const KEEPALIVE_SECONDS: u64 = 75;
+/// Between two reads from, and two writes to, a client.
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
 const REQUEST_ID: &str = "X-Request-Id";
 /// The largest body that one of our own endpoints reads.
 const OWN_BODY: usize = 8 * 1024;
@@ -378,3 +399,6 @@ const fn closes(reason: Reason) -> bool {
             | Reason::BodyTooLarge
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,20 @@ fn r11_the_host_is_compared_in_one_form() {
 }
 
 #[test]
+fn r03_a_fragment_that_was_dropped_before_is_refused() {
+    let raw = "\r\nGET /a#b HTTP/1.1\r\nHost: [::1]\r\n\r\n";
+    let request = Request::builder().uri("/a").header("host", "[::1]").body(()).unwrap();
+    let (parts, ()) = request.into_parts();
+    let head =
+        Head { parts: &parts, target: b"/a", raw: Some(raw.as_bytes()), peer: None, tls: false };
+    assert_eq!(rules().view(head, || "x".into()).unwrap_err().reason, Reason::AmbiguousPath);
+    let other = Head { raw: Some(b"GET /c HTTP/1.1\r\nHost: [::1]\r\n\r\n"), ..head };
+    assert_eq!(rules().view(other, || "x".into()).unwrap_err().reason, Reason::MalformedRequest);
+    let same = Head { raw: Some(b"\r\nGET /a HTTP/1.1\r\nHost: [::1]\r\n\r\n"), ..head };
+    assert!(rules().view(same, || "x".into()).is_ok());
+}
+
+#[test]
 fn r09_what_decides_is_sent_once() {
     for name in ["Host", "Authorization", "Content-Type", "Origin"] {
         let raw = format!("GET / HTTP/1.1\r\nHost: [::1]\r\n{name}: a\r\n{name}: a\r\n");

@@ -246,3 +246,57 @@ async fn check_connect_asks_everybody() {
     let (said, code) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
     assert!(said.contains("iamb") && !said.contains("ok  ") && code == 78, "{said}");
 }
+
+/// Sound, but for what a test changes.
+const SECRETS: &str = "\
+public_url: http://localhost:8080
+listeners: [ { address: '127.0.0.1:8080' } ]
+allow_inline_secrets: true
+iam: { issuer: http://127.0.0.1:8081, audience: a, client: { id: desk, secret: { env: TEST_CLIENT_SECRET } } }
+session: { keys: [ SESSION ] }
+sts: { issuer: { iss: http://localhost:8080, keys: [ ISSUER ] } }
+organisations: { 6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11: {} }
+upstreams: { core: { servers: ['SERVER'], auth: { mode: STS, audience: one-core } } }
+routes: [ { path: /a, upstream: core, accept: [session] } ]
+";
+
+#[test]
+fn r25_no_secret_has_a_default_and_no_check_is_off_by_accident() {
+    let of = |session: &str, issuer: &str, server: &str| {
+        let text = SECRETS
+            .replace("SESSION", session)
+            .replace("ISSUER", issuer)
+            .replace("'SERVER'", server);
+        let file = File::new(&text);
+        let output = portcullis(&["check", "--config", file.path()]);
+        (output.status.code(), text_of(&output))
+    };
+    let (key, issuer, server) =
+        ("{ env: TEST_SESSION_KEY }", "{ env: TEST_STS_KEY }", "'127.0.0.1:3000'");
+    let (code, printed) = of(key, issuer, server);
+    assert_eq!(code, Some(0), "{printed}");
+    let tls = "'core.internal:3000'], tls: { server_name: '' }, retries: 0, timeouts: { connect: 1s }, x: [";
+    let refused = [
+        ("no session key", of("", issuer, server), "session.keys"),
+        ("an empty one", of("{ env: PORTCULLIS_TEST_NOTHING }", issuer, server), "session.keys[0]"),
+        ("zeros", of("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", issuer, server), "weak"),
+        ("a short one", of("c2VjcmV0", issuer, server), "session.keys[0]"),
+        ("a word", of("secret", issuer, server), "session.keys[0]"),
+        ("no issuer key", of(key, "", server), "sts.issuer.keys"),
+        ("no PEM", of(key, "secret", server), "sts.issuer.keys[0]"),
+        ("plain text to another machine", of(key, issuer, "'core.internal:3000'"), "plain HTTP"),
+        ("TLS to nobody by name", of(key, issuer, tls), "upstreams.core.tls.server_name"),
+    ];
+    for (name, (code, printed), word) in refused {
+        assert_eq!(code, Some(78), "{name}: {printed}");
+        assert!(printed.contains(word), "{name}: {printed}");
+        assert!(
+            !printed.contains("c2VjcmV0") && !printed.contains("AAAAAAAA"),
+            "{name}: {printed}"
+        );
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}

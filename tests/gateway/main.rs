@@ -7,6 +7,7 @@
 )]
 
 mod acting;
+mod advisories;
 mod agreement;
 mod audit;
 mod bearer;
@@ -16,6 +17,7 @@ mod cookies;
 mod drift;
 mod exchange;
 mod explain;
+mod identities;
 mod issuer;
 mod login;
 mod logout;
@@ -28,6 +30,7 @@ mod policy_cases;
 mod policy_files;
 mod provider_down;
 mod rate_limits;
+mod raw;
 mod redis_topologies;
 mod refresh;
 mod reload;
@@ -40,6 +43,7 @@ mod sts_failures;
 mod sts_forgeries;
 mod sts_lies;
 mod support;
+mod tls;
 mod token_inspect;
 mod upstream;
 

@@ -16,7 +16,15 @@ use tokio::{
 #[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Received>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Default)]
+struct Log {
+    seen: Vec<Received>,
+    begun: Vec<String>,
+    connections: usize,
+    garbage: Vec<String>,
 }
 
 /// One request as it stood on the wire.
@@ -49,40 +57,65 @@ impl Recorder {
     /// Starts one that answers `200` and these further header lines.
     pub(crate) async fn start(lines: &'static str) -> Self {
         let (listener, address) = super::listener().await;
-        let seen = Arc::<Mutex<Vec<Received>>>::default();
-        let log = Arc::clone(&seen);
+        let log = Arc::<Mutex<Log>>::default();
+        let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&log), lines));
+                kept.lock().unwrap().connections += 1;
+                tokio::spawn(serve(stream, Arc::clone(&kept), lines));
             }
         });
-        Self { address, seen }
+        Self { address, log }
     }
 
     /// Everything so far.
     pub(crate) fn seen(&self) -> Vec<Received> {
-        self.seen.lock().unwrap().clone()
+        self.log.lock().unwrap().seen.clone()
     }
 
     /// Everything so far, which is then forgotten.
     pub(crate) fn take(&self) -> Vec<Received> {
-        std::mem::take(&mut *self.seen.lock().unwrap())
+        std::mem::take(&mut self.log.lock().unwrap().seen)
+    }
+
+    /// The targets of requests that began, whether or not they came to an end; then forgotten.
+    pub(crate) fn take_begun(&self) -> Vec<String> {
+        std::mem::take(&mut self.log.lock().unwrap().begun)
+    }
+
+    /// How often anybody has connected.
+    pub(crate) fn connections(&self) -> usize {
+        self.log.lock().unwrap().connections
+    }
+
+    /// Bytes that were no request as a server would want it.
+    pub(crate) fn garbage(&self) -> Vec<String> {
+        self.log.lock().unwrap().garbage.clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Received>>>, lines: &'static str) {
+async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>, lines: &'static str) {
     let mut buffer = Vec::new();
     loop {
         let Some(end) = until(&mut stream, &mut buffer, b"\r\n\r\n").await else { return };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
         buffer.drain(..end);
+        let line: Vec<_> = head.lines().next().unwrap_or_default().split(' ').collect();
+        let [_, target, "HTTP/1.1"] = line[..] else {
+            log.lock().unwrap().garbage.push(head);
+            return;
+        };
+        log.lock().unwrap().begun.push(target.to_owned());
         let request = Received { head, body: Vec::new() };
         let mut body = Vec::new();
         if request.header("transfer-encoding") == ["chunked"] {
             loop {
                 let Some(end) = until(&mut stream, &mut buffer, b"\r\n").await else { return };
                 let size = String::from_utf8_lossy(&buffer[..end - 2]).into_owned();
-                let size = usize::from_str_radix(&size, 16).unwrap();
+                let Ok(size) = usize::from_str_radix(&size, 16) else {
+                    log.lock().unwrap().garbage.push(size);
+                    return;
+                };
                 buffer.drain(..end);
                 if !fill(&mut stream, &mut buffer, size + 2).await {
                     return;
@@ -100,7 +133,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Received>>>, lines: &'s
             }
             body.extend(buffer.drain(..length));
         }
-        log.lock().unwrap().push(Received { body, ..request });
+        log.lock().unwrap().seen.push(Received { body, ..request });
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nok");
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
