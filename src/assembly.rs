@@ -113,8 +113,8 @@ pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembl
         iam.as_ref().and_then(|http| identity_provider::provider(config, http, &mut defects));
     let logout = identity_provider::logout_tokens(config, iam_issuer.as_ref());
     let sessions = before.and_then(|before| Some(&*before.browsers.as_ref()?.sessions));
-    let provided = provider.as_ref().zip(logout);
-    let browsers = browsers(config, provided, authenticator, sessions, &mut defects);
+    let at_provider = provider.as_ref().zip(logout);
+    let browsers = browsers(config, at_provider, authenticator, sessions, &mut defects);
     let roles = token_service::roles(config, &mut defects);
     let upstreams = upstreams::assemble(config, &mut defects);
     let verify = verify_iam(authenticator());

@@ -186,8 +186,8 @@ fn ask_everybody(config: &Config, assembly: &Assembly) -> u8 {
         Ok(runtime) => runtime.block_on(connect::everybody(config, assembly)),
         Err(error) => return complain(&error, 1),
     };
-    let lines: String = asked.iter().map(|asked| format!("{asked}\n")).collect();
-    match print(&lines) {
+    let lines: Vec<String> = asked.iter().map(ToString::to_string).collect();
+    match print(&(lines.join("\n") + "\n")) {
         0 if asked.iter().any(|asked| !asked.answered()) => EX_UNAVAILABLE,
         code => code,
     }

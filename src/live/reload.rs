@@ -254,9 +254,9 @@ fn print_of(files: &BTreeSet<PathBuf>) -> Print {
     for file in files {
         context.update(file.as_os_str().as_encoded_bytes());
         match read(file) {
-            Ok(content) => {
-                context.update(&(content.len() as u64).to_le_bytes());
-                context.update(&content);
+            Ok(held) => {
+                context.update(&(held.len() as u64).to_le_bytes());
+                context.update(&held);
             }
             Err(error) => context.update(format!("{:?}", error.kind()).as_bytes()),
         }
