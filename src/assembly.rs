@@ -17,7 +17,7 @@ pub(crate) use self::{
     watches::compared,
 };
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Instant};
 
 use reqwest::Client;
 use url::Url;
@@ -90,12 +90,21 @@ impl Defects {
 /// # Errors
 /// Every defect found.
 pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
+    assemble_after(loaded, None)
+}
+
+/// Makes the parts of a configuration that takes the place of another. What the one before knows
+/// of sessions and signing keys goes on.
+///
+/// # Errors
+/// Every defect found.
+pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembly, Vec<Defect>> {
     let config = &loaded.config;
     let mut defects = Defects::default();
     let iam = identity_provider::http(config, &mut defects);
     let iam_issuer = iam.as_ref().and_then(|http| identity_provider::issuer(config, http));
     let token_service::Parts { sts, trusted, keys: sts_keys, key_files } =
-        token_service::assemble(config, &mut defects);
+        token_service::assemble(config, before.and_then(|it| it.sts.as_ref()), &mut defects);
     let issuers: Vec<TrustedIssuer> =
         iam_issuer.iter().map(|(issuer, _)| issuer.clone()).chain(trusted).collect();
     let verified = Verified::new(VERIFIED_TOKENS);
@@ -103,7 +112,9 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     let provider =
         iam.as_ref().and_then(|http| identity_provider::provider(config, http, &mut defects));
     let logout = identity_provider::logout_tokens(config, iam_issuer.as_ref());
-    let browsers = browsers(config, provider.as_ref().zip(logout), authenticator, &mut defects);
+    let sessions = before.and_then(|before| Some(&*before.browsers.as_ref()?.sessions));
+    let provided = provider.as_ref().zip(logout);
+    let browsers = browsers(config, provided, authenticator, sessions, &mut defects);
     let roles = token_service::roles(config, &mut defects);
     let upstreams = upstreams::assemble(config, &mut defects);
     let verify = verify_iam(authenticator());
@@ -134,6 +145,27 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
     Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches })
+}
+
+/// The files of certificates and their keys, which are read beside the configuration's own.
+#[must_use]
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files: Vec<Option<&PathBuf>> = Vec::new();
+    for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        files.extend([Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
+        files.extend(tls.more.iter().flat_map(|more| [Some(&more.certificate), Some(&more.key)]));
+    }
+    for upstream in config.upstreams.values() {
+        files.push(upstream.openapi.as_ref().and_then(|document| document.ca.as_ref()));
+        if let Some(tls) = &upstream.tls {
+            files.extend([&tls.ca, &tls.client_certificate, &tls.client_key].map(Option::as_ref));
+        }
+    }
+    files.push(config.iam.as_ref().and_then(|iam| iam.client.as_ref()?.ca.as_ref()));
+    if let Some(config::SessionStore::Redis(redis)) = config.session.as_ref().map(|it| &it.store) {
+        files.push(redis.ca.as_ref());
+    }
+    files.into_iter().flatten().cloned().collect()
 }
 
 /// Verified tokens that are remembered: about as many callers as a gateway has at once.
@@ -199,6 +231,7 @@ fn browsers(
     config: &Config,
     provider: Option<(&Arc<Provider>, login::VerifyLogout)>,
     authenticator: impl Fn() -> Authenticator,
+    before: Option<&Sessions>,
     defects: &mut Defects,
 ) -> Option<Browsers> {
     let (settings, (provider, verify_logout)) = (config.session.as_ref()?, provider?);
@@ -217,8 +250,9 @@ fn browsers(
     let jar = Arc::new(defects.take("session.cookie", cookie::Jar::new(&cookies, ring))?);
     let verify_iam = verify_iam(authenticator());
     let limits = Limits { idle: settings.idle_timeout, absolute: settings.absolute_timeout };
-    let store = session_store(&settings.store, &jar, limits, defects)?;
-    let sessions = Sessions::new(jar, store, limits, Arc::clone(provider), Arc::clone(&verify_iam));
+    let store = session_store(&settings.store, &jar, limits, before, defects)?;
+    let verify = Arc::clone(&verify_iam);
+    let sessions = Sessions::new(jar, store, limits, Arc::clone(provider), verify, before);
     let sessions = Arc::new(sessions);
     let login = login::Settings {
         public_url: public_url(config, defects)?,
@@ -246,9 +280,13 @@ fn session_store(
     store: &config::SessionStore,
     jar: &Arc<cookie::Jar>,
     limits: Limits,
+    before: Option<&Sessions>,
     defects: &mut Defects,
 ) -> Option<Store> {
     let config::SessionStore::Redis(redis) = store else {
+        if let Some(Store::Cookie(before)) = before.map(Sessions::store) {
+            return Some(Store::Cookie(CookieStore::after(before, Arc::clone(jar))));
+        }
         return Some(Store::Cookie(CookieStore::new(Arc::clone(jar), limits.idle)));
     };
     let ca = match &redis.ca {

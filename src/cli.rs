@@ -2,6 +2,7 @@
 //! error; the exit codes are those of `sysexits.h` where it has one.
 
 mod audit;
+mod connect;
 mod explain;
 mod policy;
 mod run;
@@ -18,6 +19,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
+    assembly::Assembly,
     config::{self, Config, SessionStore},
     perimeter,
     sts::issuer,
@@ -52,6 +54,15 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Also ask whether everybody answers whom the gateway depends on.
+    #[arg(long)]
+    connect: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default).
@@ -66,7 +77,12 @@ enum Command {
     ///
     /// A permission that a route demands and no system role grants, or one that is granted and
     /// demanded nowhere, is a warning on standard error and changes nothing else.
-    Check(ConfigFile),
+    ///
+    /// With --connect everybody is asked whom the gateway depends on: the issuer, its keys, the
+    /// token service, the store of sessions, every server of every upstream. Each is a line that
+    /// begins with `ok` or `FAIL`; any that fails makes the exit code 69. No token is asked for.
+    #[command(after_help = CHECK_CODES)]
+    Check(Check),
     /// Say why a request is forwarded or refused.
     ///
     /// Prints every step of the request's way with its verdict, and the decision, made by the code
@@ -116,6 +132,11 @@ enum KeyKind {
 /// The configuration has faults (`EX_CONFIG`).
 const EX_CONFIG: u8 = 78;
 
+/// Somebody whose answer is needed is away (`EX_UNAVAILABLE`).
+const EX_UNAVAILABLE: u8 = 69;
+const CHECK_CODES: &str = "Exit codes: 0 well; 2 wrong usage; 69 somebody does not answer; 78 the \
+                           configuration has faults.";
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -138,9 +159,9 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn check(file: &ConfigFile) -> u8 {
+fn check(Check { file, connect }: &Check) -> u8 {
     match run::load(&file.config) {
-        Ok(loaded) => {
+        Ok((loaded, assembly)) => {
             let routes = loaded.config.routes.len();
             for warning in loaded.warnings() {
                 let config::Fault { position, key_path, message } = warning;
@@ -149,9 +170,26 @@ fn check(file: &ConfigFile) -> u8 {
             let found = format!("{}: no faults, {routes} routes\n", file.config.display());
             let perimeter = perimeter::responsibility(&loaded.config);
             let perimeter = perimeter.map_or_else(String::new, |said| said + "\n");
-            print(&(found + &perimeter + of_one_process(&loaded.config)))
+            let printed = print(&(found + &perimeter + of_one_process(&loaded.config)));
+            if *connect && printed == 0 {
+                return ask_everybody(&loaded.config, &assembly);
+            }
+            printed
         }
         Err(faults) => complain(&faults, EX_CONFIG),
+    }
+}
+
+fn ask_everybody(config: &Config, assembly: &Assembly) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let asked = match runtime {
+        Ok(runtime) => runtime.block_on(connect::everybody(config, assembly)),
+        Err(error) => return complain(&error, 1),
+    };
+    let lines: String = asked.iter().map(|asked| format!("{asked}\n")).collect();
+    match print(&lines) {
+        0 if asked.iter().any(|asked| !asked.answered()) => EX_UNAVAILABLE,
+        code => code,
     }
 }
 

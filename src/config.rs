@@ -18,6 +18,8 @@ mod warning;
 pub(crate) mod yaml;
 
 use std::{
+    cell::RefCell,
+    collections::BTreeSet,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -77,6 +79,24 @@ impl Loaded {
 /// Every fault of the files, with its place and key path.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
     load_from(path, &System)
+}
+
+/// [`load`], with every file that was looked at: also secrets, and those that could not be read.
+pub fn load_noting_files(path: &Path) -> (Result<Loaded, Faults>, BTreeSet<PathBuf>) {
+    struct Noting(RefCell<BTreeSet<PathBuf>>);
+    impl Surroundings for Noting {
+        fn file(&self, path: &Path, longest: usize) -> io::Result<Vec<u8>> {
+            self.0.borrow_mut().insert(path.to_owned());
+            System.file(path, longest)
+        }
+
+        fn variable(&self, name: &str) -> Option<String> {
+            System.variable(name)
+        }
+    }
+    let noting = Noting(RefCell::default());
+    let loaded = load_from(path, &noting);
+    (loaded, noting.0.into_inner())
 }
 
 /// The same with the text of the main file and the environment given; other files are read.

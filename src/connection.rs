@@ -87,11 +87,14 @@ pub enum Cut {
     Resets,
     /// Its address holds `limits.connections_per_client` already.
     Crowded,
+    /// What it sent is no HTTP, or asks for a tunnel; answered 400 or 405.
+    Malformed,
 }
 
 impl Cut {
     /// All of them, for the metric.
-    pub const ALL: [Self; 4] = [Self::SlowHead, Self::Silent, Self::Resets, Self::Crowded];
+    pub const ALL: [Self; 5] =
+        [Self::SlowHead, Self::Silent, Self::Resets, Self::Crowded, Self::Malformed];
 
     /// The word in the metric and in logs.
     #[must_use]
@@ -101,6 +104,7 @@ impl Cut {
             Self::Silent => "silent",
             Self::Resets => "resets",
             Self::Crowded => "crowded",
+            Self::Malformed => "malformed",
         }
     }
 }

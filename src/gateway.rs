@@ -28,6 +28,7 @@ use crate::{
     answer::Answer,
     connection::{Connection, Serving},
     credential::Credential,
+    live::Live,
     login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
@@ -44,7 +45,7 @@ pub(crate) use self::downstream::fresh_id;
 
 /// The gateway: the current configuration, and where records go.
 pub struct Gateway {
-    state: Arc<ArcSwap<State>>,
+    live: Arc<ArcSwap<Live>>,
     records: Arc<Records>,
 }
 
@@ -90,10 +91,10 @@ enum Stage {
 }
 
 impl Gateway {
-    /// A gateway that decides by whatever `state` holds when a request begins.
+    /// A gateway that decides by whatever is at work when a request begins.
     #[must_use]
-    pub const fn new(state: Arc<ArcSwap<State>>, records: Arc<Records>) -> Self {
-        Self { state, records }
+    pub const fn new(live: Arc<ArcSwap<Live>>, records: Arc<Records>) -> Self {
+        Self { live, records }
     }
 
     /// Who is asking, for what, and may they?
@@ -212,12 +213,14 @@ impl ProxyHttp for Gateway {
     type CTX = RequestCx;
 
     fn new_ctx(&self) -> RequestCx {
+        let live = self.live.load();
+        let (records, routes) = (Arc::clone(&self.records), Arc::clone(&live.routes));
         RequestCx {
-            record: Record::begin(Arc::clone(&self.records), Instant::now()),
+            record: Record::begin(records, routes, Instant::now()),
             stage: Stage::Received,
             cookies: PendingCookies::default(),
             request: None,
-            state: self.state.load_full(),
+            state: Arc::clone(&live.state),
             body_seen: 0,
             expect_answered: false,
             connects: 0,

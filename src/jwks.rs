@@ -67,7 +67,7 @@ impl KeySource {
 }
 
 /// Where a key set is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// At this URL.
     Fixed(Url),
@@ -142,6 +142,16 @@ impl Jwks {
             last_success: AtomicU64::new(0),
             flight: Mutex::default(),
         }
+    }
+
+    /// Takes over what another set knows of the same place and for the same algorithms. Whether
+    /// there was anything.
+    pub fn take_over(&self, other: &Self) -> bool {
+        let same = self.place == other.place && self.algorithms == other.algorithms;
+        let Some(keys) = other.current().filter(|_| same) else { return false };
+        self.last_success.store(other.last_success.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.current.store(Some(keys));
+        true
     }
 
     /// The keys known now. Never waits.

@@ -5,7 +5,7 @@
 //!
 //! | step | module | what it does |
 //! | --- | --- | --- |
-//! | 1 | [`listener`] | TCP and TLS, the admin listener, start and stop |
+//! | 1 | [`listener`], [`connection`] | TCP and TLS, the admin listener, start and stop |
 //! | 2 | [`request`] | the trusted view: one Host, one path, no foreign identity headers |
 //! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
 //! | 4 | [`route`] | host, method and path to one route |
@@ -22,7 +22,8 @@
 //! tells its steps ([`step`]) to whoever listens. [`cases`] holds what it decides against what is
 //! expected. [`watch`] runs beside all of them, and tells when an upstream no longer is what the
 //! routes say; [`perimeter`] tells when one that checks nothing can be reached around us.
-//! [`config`] is read once, and [`assembly`] makes the parts from it. [`refusal`] is the table
+//! [`config`] is read, [`assembly`] makes the parts from it, and [`live`] has them at work until
+//! others take their place. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
 //! What decides (`request`, `route`, `policy`, `organisation`, `session`, `bearer`, `sts::cache`,
@@ -45,6 +46,7 @@ pub mod http_client;
 pub mod identity;
 pub mod jwks;
 pub mod listener;
+pub mod live;
 pub mod login;
 pub mod lookup;
 pub mod oauth_client;

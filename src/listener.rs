@@ -3,7 +3,7 @@
 
 mod admin;
 mod guarded;
-mod tls;
+pub(crate) mod tls;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,14 +20,8 @@ use pingora::{
     apps::HttpServerOptions,
     listeners::ListenerConfig,
     protocols::l4::stream::L4BufferSettings,
-    server::{
-        RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
-        configuration::ServerConf,
-    },
-    services::{
-        background::{BackgroundService, background_service},
-        listening::Service,
-    },
+    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
+    services::{background::background_service, listening::Service},
 };
 use pingora_proxy::http_proxy;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,18 +29,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{
     admin::Admin,
     guarded::{Guard, Guarded},
+    tls::Tls,
 };
 use crate::{
     assembly::Assembly,
     config::Config,
     connection::{Patience, crowd::Crowd},
     gateway::Gateway,
-    jwks::Jwks,
-    oidc::Provider,
-    perimeter::Perimeter,
-    sts::issuer::watch::KeyFiles,
+    live::{
+        Live,
+        reload::{Again, Listeners, Reloading},
+    },
     telemetry::record::Records,
-    watch::Watch,
 };
 
 /// Why the gateway does not serve.
@@ -80,6 +74,7 @@ pub enum StartError {
 pub fn serve(
     config: &Config,
     assembly: Assembly,
+    again: Again,
     records: &Arc<Records>,
 ) -> Result<(), StartError> {
     for address in addresses(config) {
@@ -103,69 +98,48 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches } = assembly;
-    let keys: Vec<_> = [("iam", iam_keys), ("sts", sts_keys)]
-        .into_iter()
-        .filter_map(|(name, keys)| Some((name, keys?)))
-        .collect();
-    first_keys(&keys, provider.as_ref())?;
-    if let Some(sts) = &state.sts {
-        let records = Arc::clone(records);
-        sts.report_to(move |issuance| records.issued(issuance));
-    }
+    let live = Arc::new(Live::new(config, assembly, records));
+    prepare(&live)?;
+    let live = Arc::new(ArcSwap::new(live));
     let draining = Arc::new(AtomicBool::new(false));
-    let state = Arc::new(ArcSwap::from_pointee(state));
 
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(H2_IDLE);
-    let gateway = Gateway::new(Arc::clone(&state), Arc::clone(records));
+    let gateway = Gateway::new(Arc::clone(&live), Arc::clone(records));
     let mut proxy = http_proxy(&conf, gateway);
     proxy.server_options = Some(options);
     let guard = guard(config, records);
     let mut proxy = Service::new("gateway".to_owned(), Guarded::new(proxy, guard.clone()));
     proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
+    let mut certificates = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
         let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
             .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
         if let Some(files) = &listener.tls {
-            let settings = tls::settings(files).map_err(|message| StartError::Tls {
-                key_path: format!("listeners[{at}].tls"),
+            let failed = |key: &str, message: String| StartError::Tls {
+                key_path: format!("listeners[{at}].tls{key}"),
                 message,
-            })?;
-            endpoint = endpoint.tls(settings);
+            };
+            let material =
+                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
+            let tls = Tls::new(material);
+            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
+            certificates.push((at, tls));
         }
         proxy.add_listener(endpoint);
     }
-    let proxy = server.add_service(proxy);
-    // No listener before every upstream has been resolved once.
-    for upstream in &state.load().upstreams {
-        let name = format!("upstream {}", upstream.name());
-        let servers = background_service(&name, Watched(upstream.servers()));
-        proxy.add_dependency(server.add_service(servers));
-    }
-    for (name, keys) in &keys {
-        let task = background_service(&format!("{name} keys"), FreshKeys(Arc::clone(keys)));
-        server.add_service(task);
-    }
-    if let Some(files) = key_files {
-        server.add_service(background_service("issuer keys", FreshFiles(files)));
-    }
-    for watch in &watches {
-        let name = format!("document of {}", watch.upstream());
-        server.add_service(background_service(&name, Watching(Arc::clone(watch))));
-    }
-    if let Some(perimeter) = &perimeter {
-        let guard = Guarding(Arc::clone(perimeter));
-        server.add_service(background_service("perimeter", guard));
-    }
-    if state.load().audit_required {
-        let task = Resuming(Arc::clone(records));
-        server.add_service(background_service("audit records", task));
-    }
-    let watched = admin::Watched { keys, watches, perimeter };
-    let admin = Admin::new(state, watched, Arc::clone(records), Arc::clone(&draining));
+    server.add_service(proxy);
+    let reloading = Reloading::new(
+        Arc::clone(&live),
+        Arc::clone(records),
+        again,
+        Arc::new(Certificates(certificates.into())),
+        config,
+    );
+    server.add_service(background_service("configuration", reloading));
+    let admin = Admin::new(live, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);
@@ -175,10 +149,13 @@ pub fn serve(
         log::info!("listening on {scheme}://{}", listener.address);
     }
     log::info!("admin listener on http://{}", config.admin.address);
-    let grace = config.server.grace;
-    server.run(RunArgs {
-        shutdown_signal: Box::new(Signals { draining, records: Arc::clone(records), grace }),
-    });
+    let signals = Signals {
+        draining,
+        records: Arc::clone(records),
+        delay: config.server.drain_delay,
+        grace: config.server.grace,
+    };
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
     records.access.close();
     records.audit.close();
     Ok(())
@@ -190,13 +167,13 @@ const KEPT_CONNECTIONS: usize = 512;
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 /// Pingora keeps idle HTTP/2 connections for ever (#563).
 const H2_IDLE: Duration = Duration::from_mins(2);
+/// For a request that was on its way when its listener closed.
+const LAST_ARRIVALS: Duration = Duration::from_millis(300);
 /// Of each client connection; Pingora's own are 64 KiB, which ten thousand idle clients make
 /// 640 MiB of. A larger head or body takes more reads.
 const READ_BUFFER: usize = 8 * 1024;
 /// Until a new connection's first byte, and between two bytes of an HTTP/2 frame.
 const SILENCE: Duration = Duration::from_mins(1);
-/// How long the start waits for keys before it listens without them.
-const FIRST_KEYS: Duration = Duration::from_secs(10);
 
 /// What clients may cost before they have asked for anything.
 fn guard(config: &Config, records: &Arc<Records>) -> Guard {
@@ -216,113 +193,42 @@ fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
     listeners.chain(std::iter::once(config.admin.address))
 }
 
-/// Reads the keys before anything listens, so that the first request finds them. A provider that
-/// is down does not keep public routes from being served: after a while the gateway listens all
-/// the same, is not ready, and answers 503 where it needs the keys.
-fn first_keys(
-    keys: &[(&'static str, Arc<Jwks>)],
-    provider: Option<&Arc<Provider>>,
-) -> Result<(), StartError> {
+/// Gets keys and addresses before anything listens, so that the first request finds them.
+fn prepare(live: &Live) -> Result<(), StartError> {
     // A runtime of its own: Pingora makes its own later and refuses to be inside another.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?;
-    runtime.block_on(async {
-        let fetch = async {
-            for (name, keys) in keys {
-                while let Err(error) = keys.refresh().await {
-                    log::warn!("no {name} keys yet: {error}");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-            }
-            if let Some(provider) = provider {
-                // A login will ask again.
-                let _ = provider.warm().await;
-            }
-        };
-        if tokio::time::timeout(FIRST_KEYS, fetch).await.is_err() {
-            log::error!(
-                "listening without the keys of every issuer; not ready until they are read"
-            );
-        }
-    });
+    runtime.block_on(live.prepare());
     Ok(())
 }
 
-/// Keeps a key set fresh until the server stops.
-struct FreshKeys(Arc<Jwks>);
+/// The certificates of the listeners, with their place in the list.
+struct Certificates(Arc<[(usize, Tls)]>);
 
-#[async_trait]
-impl BackgroundService for FreshKeys {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        Arc::clone(&self.0).keep_fresh(shutdown).await;
-    }
-}
-
-/// Keeps our own signing keys as their files are.
-struct FreshFiles(KeyFiles);
-
-#[async_trait]
-impl BackgroundService for FreshFiles {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        self.0.keep_read(shutdown).await;
-    }
-}
-
-/// Compares an upstream's document with the routes until the server stops.
-struct Watching(Arc<Watch>);
-
-#[async_trait]
-impl BackgroundService for Watching {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        self.0.keep(shutdown).await;
-    }
-}
-
-/// Looks for ways around the gateway until the server stops.
-struct Guarding(Arc<Perimeter>);
-
-#[async_trait]
-impl BackgroundService for Guarding {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        self.0.keep(shutdown).await;
-    }
-}
-
-/// Finds out when audit records can be written again.
-struct Resuming(Arc<Records>);
-
-#[async_trait]
-impl BackgroundService for Resuming {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let resuming = async {
-            loop {
-                tokio::time::sleep(RESUME_EVERY).await;
-                self.0.resume().await;
+impl Listeners for Certificates {
+    fn prepare(&self, config: &Config) -> Result<Box<dyn FnOnce() + Send>, Vec<String>> {
+        let (mut next, mut faults) = (Vec::new(), Vec::new());
+        for (at, _) in &*self.0 {
+            let listener = config.listeners.get(*at);
+            let Some(files) = listener.and_then(|listener| listener.tls.as_ref()) else { continue };
+            match tls::read(files) {
+                Ok(material) => next.push((*at, material)),
+                Err((key, why)) => faults.push(format!("listeners[{at}].tls.{key}: {why}")),
             }
-        };
-        tokio::select! {
-            () = resuming => {}
-            _ = shutdown.wait_for(|stop| *stop) => {}
         }
-    }
-}
-
-/// How often it is tried whether audit records can be written again.
-const RESUME_EVERY: Duration = Duration::from_secs(1);
-
-/// Keeps a set of servers resolved and checked.
-struct Watched(Arc<pingora::lb::LoadBalancer<pingora::lb::selection::RoundRobin>>);
-
-#[async_trait]
-impl BackgroundService for Watched {
-    async fn start_with_ready_notifier(
-        &self,
-        shutdown: ShutdownWatch,
-        ready: pingora::services::ServiceReadyNotifier,
-    ) {
-        BackgroundService::start_with_ready_notifier(&*self.0, shutdown, ready).await;
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let listeners = Arc::clone(&self.0);
+        Ok(Box::new(move || {
+            for (at, material) in next {
+                if let Some((_, tls)) = listeners.iter().find(|(listener, _)| *listener == at) {
+                    tls.replace(material);
+                }
+            }
+        }))
     }
 }
 
@@ -330,7 +236,28 @@ impl BackgroundService for Watched {
 struct Signals {
     draining: Arc<AtomicBool>,
     records: Arc<Records>,
+    /// Between telling that we are not ready and taking no more connections.
+    delay: Duration,
     grace: Duration,
+}
+
+impl Signals {
+    /// Ends the process once the last request is answered. Pingora would sleep through the whole
+    /// grace (its `grace_period_seconds` has no condition), and is the one that ends it then.
+    fn end_when_idle(&self) {
+        let records = Arc::clone(&self.records);
+        std::thread::spawn(move || {
+            // What a listener had accepted when it closed is a request a moment later.
+            std::thread::sleep(LAST_ARRIVALS);
+            while records.metrics.in_flight() > 0 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            log::info!("drained");
+            records.access.close();
+            records.audit.close();
+            std::process::exit(0);
+        });
+    }
 }
 
 #[async_trait]
@@ -350,8 +277,16 @@ impl ShutdownSignalWatch for Signals {
             _ = terminate.recv() => {}
         }
         self.draining.store(true, Ordering::Relaxed);
+        if !self.delay.is_zero() {
+            log::info!("not ready any more; listening for another {:?}", self.delay);
+            tokio::select! {
+                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+                () = tokio::time::sleep(self.delay) => {}
+            }
+        }
         let under_way = self.records.metrics.in_flight();
         log::info!("draining {under_way} requests for at most {:?}", self.grace);
+        self.end_when_idle();
         ShutdownSignal::GracefulTerminate
     }
 }

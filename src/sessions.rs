@@ -125,10 +125,17 @@ impl Sessions {
         limits: Limits,
         provider: Arc<Provider>,
         verify_iam: VerifyIam,
+        before: Option<&Self>,
     ) -> Self {
         let store = Arc::new(store);
-        let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam);
+        let before = before.map(|before| &*before.renewer);
+        let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam, before);
         Self { jar, store, limits, renewer: Arc::new(renewer) }
+    }
+
+    /// Where they are.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The cookies.

@@ -181,6 +181,12 @@ impl Upstream {
         healthy.filter_map(address).collect()
     }
 
+    /// Whether servers are asked how they are.
+    #[must_use]
+    pub const fn checks_health(&self) -> bool {
+        self.settings.health.is_some()
+    }
+
     /// Whether any server is known and healthy.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -239,7 +245,8 @@ fn health_check(
     let mut check = HttpHealthCheck::new(host, tls.is_some());
     check.consecutive_success = health.healthy;
     check.consecutive_failure = health.unhealthy;
-    check.reuse_connection = true;
+    // A new connection says more about the server, and belongs to no runtime that has ended.
+    check.reuse_connection = false;
     check.peer_template.options = peer_options(settings);
     check.peer_template.options.total_connection_timeout = Some(health.timeout);
     check.peer_template.options.connection_timeout = Some(health.timeout);

@@ -47,11 +47,11 @@ pub(super) struct Parts {
     pub(super) key_files: Option<KeyFiles>,
 }
 
-pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Parts {
+pub(super) fn assemble(config: &Config, before: Option<&Sts>, defects: &mut Defects) -> Parts {
     let Some(sts) = &config.sts else { return Parts::default() };
     let settings = settings(sts);
     if let Some(issuer) = &sts.issuer {
-        return own_issuer(issuer, settings, defects).unwrap_or_default();
+        return own_issuer(issuer, settings, before, defects).unwrap_or_default();
     }
     let exchange = sts.exchange.as_ref().and_then(|exchange| exchange_client(exchange, defects));
     let Some((source, trusted, keys)) = exchange else { return Parts::default() };
@@ -174,20 +174,27 @@ fn settings(sts: &config::Sts) -> StsSettings {
 fn own_issuer(
     issuer: &config::Issuer,
     settings: StsSettings,
+    before: Option<&Sts>,
     defects: &mut Defects,
 ) -> Option<Parts> {
     let now = Timestamp::now();
-    let own = Issuer::new(
-        IssuerSettings {
-            iss: issuer.iss.as_str().into(),
-            keys: issuer.keys.iter().map(signing_key).collect(),
-            lifetime: issuer.lifetime,
-            delegated_lifetime: issuer.delegated_lifetime,
-            core_jwks_lifetime: issuer.core_jwks_lifetime,
-        },
-        now,
-    );
-    let own = Arc::new(defects.take("sts.issuer.keys", own)?);
+    let own = IssuerSettings {
+        iss: issuer.iss.as_str().into(),
+        keys: issuer.keys.iter().map(signing_key).collect(),
+        lifetime: issuer.lifetime,
+        delegated_lifetime: issuer.delegated_lifetime,
+        core_jwks_lifetime: issuer.core_jwks_lifetime,
+    };
+    // One that is at work knows which keys Core has seen, and which tokens are still about.
+    let at_work = before.and_then(Sts::issuer).filter(|issuer| issuer.is_as(&own));
+    let own = match at_work {
+        Some(at_work) => {
+            let keys: Vec<_> = own.keys.into_iter().map(|key| key.pem).collect();
+            defects.take("sts.issuer.keys", at_work.replace_keys(&keys, now))?;
+            Arc::clone(at_work)
+        }
+        None => Arc::new(defects.take("sts.issuer.keys", Issuer::new(own, now))?),
+    };
     let keys = KeySource::Local(Arc::clone(own.verifying()));
     let rules = app_rules(&issuer.iss, Duration::ZERO);
     let origins = issuer.keys.iter().map(|key| match key.file() {

@@ -1,6 +1,13 @@
 //! The upstreams, with their TLS files read.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -14,8 +21,11 @@ use crate::{
 };
 
 pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<String, Arc<Upstream>> {
+    /// A connection that was made under one configuration's trust is not used under another's.
+    static GROUP: AtomicU64 = AtomicU64::new(0);
     let mut upstreams = BTreeMap::new();
-    for (group, (name, upstream)) in (0..).zip(&config.upstreams) {
+    for (name, upstream) in &config.upstreams {
+        let group = GROUP.fetch_add(1, Ordering::Relaxed);
         let path = format!("upstreams.{name}");
         let tls = match &upstream.tls {
             Some(tls) => match self::tls(tls, &path, defects) {

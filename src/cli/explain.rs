@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, header};
 use serde_json::{Map, Value};
 
 use self::page::Page;
-use super::{ConfigFile, EX_CONFIG, complain, print, run};
+use super::{ConfigFile, EX_CONFIG, EX_UNAVAILABLE, complain, print, run};
 use crate::{
     config,
     explain::{Explainer, Explanation, Kind, Question, Who},
@@ -98,8 +98,6 @@ faults.";
 
 /// What is asked about cannot be read (`EX_NOINPUT`).
 const EX_NOINPUT: u8 = 66;
-/// Somebody whose answer is needed is away (`EX_UNAVAILABLE`).
-const EX_UNAVAILABLE: u8 = 69;
 const EX_USAGE: u8 = 2;
 /// A token, claims or a body longer than any that a gateway takes.
 const LONGEST: u64 = 16 * 1024 * 1024;

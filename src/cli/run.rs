@@ -11,9 +11,12 @@ use secrecy::SecretString;
 
 use super::{EX_CONFIG, complain};
 use crate::{
+    admission::State,
     assembly::{self, Assembly, Defect},
     config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
-    listener, perimeter,
+    listener,
+    live::reload::{Again, Reading},
+    perimeter,
     telemetry::{
         self, Format,
         metrics::Metrics,
@@ -28,10 +31,12 @@ use crate::{
 
 /// Serves; the exit code says how it ended.
 pub(super) fn run(path: &Path) -> u8 {
-    let loaded = match config::load(path) {
+    let (loaded, mut files) = config::load_noting_files(path);
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
+    files.extend(assembly::files(&loaded.config));
     let config = &loaded.config;
     telemetry::start_diagnostics(level(config.logs.level), format(config));
     install_crypto();
@@ -55,7 +60,9 @@ pub(super) fn run(path: &Path) -> u8 {
         Ok(records) => Arc::new(records),
         Err(error) => return complain(&error, 1),
     };
-    match listener::serve(config, assembly, &records) {
+    let path = path.to_owned();
+    let again = Again::new(Arc::new(move |before| read_again(&path, before)), files);
+    match listener::serve(config, assembly, again, &records) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
     }
@@ -65,11 +72,24 @@ pub(super) fn run(path: &Path) -> u8 {
 ///
 /// # Errors
 /// All of them.
-pub(super) fn load(path: &Path) -> Result<Loaded, Faults> {
+pub(super) fn load(path: &Path) -> Result<(Loaded, Assembly), Faults> {
     let loaded = config::load(path)?;
     install_crypto();
-    assemble(&loaded)?;
-    Ok(loaded)
+    let assembly = assemble(&loaded)?;
+    Ok((loaded, assembly))
+}
+
+/// Reads a configuration that is to take the place of another.
+fn read_again(path: &Path, before: Option<&State>) -> Reading {
+    let (loaded, mut files) = config::load_noting_files(path);
+    let made = loaded.and_then(|loaded| {
+        files.extend(assembly::files(&loaded.config));
+        let assembly = assembly::assemble_after(&loaded, before);
+        let assembly = assembly.map_err(|defects| faults(&loaded, defects))?;
+        Ok((loaded, assembly))
+    });
+    let lines = |faults: Faults| faults.iter().map(ToString::to_string).collect();
+    Reading { files, made: made.map_err(lines) }
 }
 
 fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
@@ -99,7 +119,6 @@ pub(super) fn install_crypto() {
 }
 
 fn records(config: &Config) -> io::Result<Records> {
-    let labels: Vec<&str> = config.routes.iter().map(|route| route.path.as_str()).collect();
     let chain = config.logs.audit_chain.as_ref().map(|chain| {
         Chain::new(
             chain.key.as_ref().map(|key| SecretString::from(key.expose())).as_ref(),
@@ -109,7 +128,7 @@ fn records(config: &Config) -> io::Result<Records> {
     Ok(Records {
         access: sink("access", &config.logs.access, target::ACCESS, None, config)?,
         audit: sink("audit", &config.logs.audit, target::AUDIT, chain, config)?,
-        metrics: Metrics::new(&labels, config.metrics.per_route).map_err(io::Error::other)?,
+        metrics: Metrics::new(config.metrics.per_route).map_err(io::Error::other)?,
     })
 }
 

@@ -258,7 +258,6 @@ fn what_is_not_available_is_refused_and_not_ignored() {
         .map(|fault| fault.key_path.as_str())
         .collect();
     for path in [
-        "listeners[0].tls.client_ca",
         "iam.introspection",
         "upstreams.core.balance",
         "upstreams.other.balance",
@@ -268,7 +267,7 @@ fn what_is_not_available_is_refused_and_not_ignored() {
     ] {
         assert!(refused.contains(&path), "{path} is missing in {refused:?}");
     }
-    assert_eq!(refused.len(), 7, "{refused:?}");
+    assert_eq!(refused.len(), 6, "{refused:?}");
 }
 
 #[test]

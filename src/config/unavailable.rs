@@ -18,7 +18,6 @@ use When::{Given, Is, Not};
 
 /// Key path (`*` for any key or element), condition, and what it would have been.
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
-    (&["listeners", "*", "tls", "client_ca"], Given, "client certificates"),
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),

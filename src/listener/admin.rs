@@ -10,37 +10,21 @@ use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 
-use crate::{
-    admission::State,
-    jwks::Jwks,
-    perimeter::Perimeter,
-    telemetry::{metrics::Scrape, record::Records},
-    time::Timestamp,
-    watch::Watch,
-};
+use crate::{live::Live, telemetry::record::Records};
 
 pub(super) struct Admin {
-    state: Arc<ArcSwap<State>>,
-    watched: Watched,
+    live: Arc<ArcSwap<Live>>,
     records: Arc<Records>,
     draining: Arc<AtomicBool>,
 }
 
-/// What runs in the background and is told of here.
-pub(super) struct Watched {
-    pub(super) keys: Vec<(&'static str, Arc<Jwks>)>,
-    pub(super) watches: Vec<Arc<Watch>>,
-    pub(super) perimeter: Option<Arc<Perimeter>>,
-}
-
 impl Admin {
     pub(super) const fn new(
-        state: Arc<ArcSwap<State>>,
-        watched: Watched,
+        live: Arc<ArcSwap<Live>>,
         records: Arc<Records>,
         draining: Arc<AtomicBool>,
     ) -> Self {
-        Self { state, watched, records, draining }
+        Self { live, records, draining }
     }
 
     /// What is missing for the gateway to be ready; empty when it is.
@@ -49,12 +33,9 @@ impl Admin {
         if self.draining.load(Ordering::Relaxed) {
             missing.push("draining".to_owned());
         }
-        for (name, keys) in &self.watched.keys {
-            if keys.current().is_none() {
-                missing.push(format!("no {name} keys"));
-            }
-        }
-        let state = self.state.load();
+        let live = self.live.load();
+        missing.extend(live.without_keys().map(|name| format!("no {name} keys")));
+        let state = &live.state;
         if state.audit_required && !self.records.audit.writes() {
             missing.push("audit records cannot be written".to_owned());
         }
@@ -67,41 +48,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let state = self.state.load();
-        let upstreams: Vec<_> = state
-            .upstreams
-            .iter()
-            .map(|upstream| (&**upstream.name(), upstream.is_ready()))
-            .collect();
-        let now = Timestamp::now();
-        let age = |keys: &Jwks| keys.last_success().map(|read| now.since(read).as_secs());
-        let jwks: Vec<_> =
-            self.watched.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
-        let watched: Vec<_> =
-            self.watched.watches.iter().map(|watch| (watch.upstream(), watch.found())).collect();
-        let perimeter = self.watched.perimeter.as_ref().and_then(|perimeter| perimeter.found());
-        let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
-        let sessions = state.browsers.as_ref().map(|browsers| &browsers.sessions);
-        let refreshes = sessions.map(|sessions| sessions.refreshes());
-        let lookups = state.lookups.outcomes();
-        self.records.metrics.render(&Scrape {
-            lookups: &lookups,
-            exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
-            refreshes: refreshes.as_ref().map_or(&[], |outcomes| &outcomes[..]),
-            dropped: &[
-                ("access", self.records.access.dropped()),
-                ("audit", self.records.audit.dropped()),
-            ],
-            written: &[
-                ("access", self.records.access.writes()),
-                ("audit", self.records.audit.writes()),
-            ],
-            upstreams: &upstreams,
-            perimeter: perimeter.as_deref(),
-            jwks: &jwks,
-            drift: &watched,
-            session_store: sessions.and_then(|sessions| sessions.is_up()),
-        })
+        self.live.load().scrape(&self.records, |scrape| self.records.metrics.render(scrape))
     }
 
     fn answer(&self, method: &Method, path: &str) -> (StatusCode, &'static str, Vec<u8>) {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::{Buf as _, Bytes};
 use pingora::{
     apps::ServerApp,
     http::ResponseHeader,
@@ -133,6 +134,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
             timer: None,
             ahead: Vec::new(),
             closed: false,
+            replacement: None,
         };
         self.app.process_new(Box::new(stream), shutdown).await
     }
@@ -156,6 +158,8 @@ struct Paced {
     /// Read to tell HTTP/2 from HTTP/1, and not handed on yet.
     ahead: Vec<u8>,
     closed: bool,
+    /// What is left of an answer in place of one of Pingora's.
+    replacement: Option<Bytes>,
 }
 
 impl fmt::Debug for Paced {
@@ -214,16 +218,49 @@ impl Paced {
         timer.as_mut().poll(cx).map(|()| cut)
     }
 
-    /// The end. A client of HTTP/1 is told why, if it reads; there is no better moment, and none
-    /// to wait for.
-    fn close(&mut self, cut: Cut, cx: &mut Context<'_>) -> Result<()> {
-        self.closed = true;
+    fn tell(&self, cut: Cut) {
         self.records.metrics.connections.cut(cut);
         let client = address(self.stream.get_socket_digest().as_deref());
         let client = client.map(|address| address.to_string()).unwrap_or_default();
         log::debug!(client; "closed: {}", cut.word());
+    }
+
+    /// Writes an answer of ours in place of Pingora's own, which it gives to what is no request
+    /// and never shows us: 400, or 405 for CONNECT. Theirs has no reason and names the server.
+    fn poll_replaced(&mut self, cx: &mut Context<'_>, theirs: &[u8]) -> Poll<Result<usize>> {
+        if self.replacement.is_none() {
+            self.tell(Cut::Malformed);
+            let reason = if theirs.starts_with(b"HTTP/1.1 405") {
+                Reason::MethodNotAllowed
+            } else {
+                Reason::MalformedRequest
+            };
+            self.replacement = Some(wire(&Refusal::new(reason, "no request")).into());
+        }
+        while let Some(left) = self.replacement.as_mut().filter(|left| !left.is_empty()) {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, left))?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            left.advance(written.min(left.len()));
+        }
+        // All of theirs, whatever more of it there is.
+        Poll::Ready(Ok(theirs.len()))
+    }
+
+    /// Whether what is written now is none of a request's answer.
+    fn is_theirs(&self) -> bool {
+        self.pace.is_http1() && !self.connection.is_serving()
+    }
+
+    /// The end. A client of HTTP/1 is told why, if it reads; there is no better moment, and none
+    /// to wait for.
+    fn close(&mut self, cut: Cut, cx: &mut Context<'_>) -> Result<()> {
+        self.closed = true;
+        self.tell(cut);
         if cut == Cut::SlowHead && self.pace.is_http1() {
-            let told = Pin::new(&mut self.stream).poll_write(cx, &request_timeout());
+            let answer = wire(&Refusal::new(Reason::RequestTimeout, cut.word()));
+            let told = Pin::new(&mut self.stream).poll_write(cx, &answer);
             if matches!(told, Poll::Ready(Ok(_))) {
                 // What is not sent at once is not waited for.
                 let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -233,11 +270,10 @@ impl Paced {
     }
 }
 
-/// The answer to a head that does not end, as it goes over the wire.
-fn request_timeout() -> Vec<u8> {
-    let refusal = Refusal::new(Reason::RequestTimeout, "");
+/// A refusal as it goes over the wire, for what never became a request.
+fn wire(refusal: &Refusal) -> Vec<u8> {
     let id = fresh_id();
-    let answer = Answer::refusal(&refusal, &id, false);
+    let answer = Answer::refusal(refusal, &id, false);
     let mut wire = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
     let length = answer.body.len().to_string();
     let ours = [
@@ -279,6 +315,9 @@ impl AsyncWrite for Paced {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
+        if self.is_theirs() {
+            return self.poll_replaced(cx, buf);
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -287,6 +326,10 @@ impl AsyncWrite for Paced {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if self.is_theirs() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_replaced(cx, first.map_or(&[], |buf| &**buf));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

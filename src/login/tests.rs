@@ -179,7 +179,7 @@ fn login(
     let limits = Limits { idle: IDLE, absolute: Duration::from_hours(12) };
     let store = Store::Cookie(CookieStore::new(Arc::clone(&jar), IDLE));
     let sessions =
-        Sessions::new(jar, store, limits, Arc::clone(&provider), Arc::clone(&verify_iam));
+        Sessions::new(jar, store, limits, Arc::clone(&provider), Arc::clone(&verify_iam), None);
     let refuse: VerifyLogout = Arc::new(|_, _| {
         Box::pin(async { Err(Refusal::new(Reason::CredentialInvalid, "no logout token")) })
     });

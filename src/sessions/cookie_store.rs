@@ -31,7 +31,7 @@ pub struct CookieStore {
     jar: Arc<Jar>,
     /// The newest state of sessions that changed here.
     latest: Cache<[u8; 16], Arc<Session>>,
-    ended: RwLock<Revocations>,
+    ended: Arc<RwLock<Revocations>>,
 }
 
 impl CookieStore {
@@ -44,7 +44,14 @@ impl CookieStore {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(idle)
             .build();
-        Self { jar, latest, ended: RwLock::new(Revocations::new(MOST_ENDED)) }
+        Self { jar, latest, ended: Arc::new(RwLock::new(Revocations::new(MOST_ENDED))) }
+    }
+
+    /// A store that takes the place of another in this process: it knows what that one knew, and
+    /// each learns what the other learns, for as long as requests are under way at both.
+    #[must_use]
+    pub fn after(before: &Self, jar: Arc<Jar>) -> Self {
+        Self { jar, latest: before.latest.clone(), ended: Arc::clone(&before.ended) }
     }
 
     pub(super) fn load(&self, cookies: &Cookies<'_>, now: Timestamp) -> Loaded {

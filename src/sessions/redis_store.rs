@@ -92,6 +92,10 @@ impl RedisStore {
         self.redis.is_up()
     }
 
+    pub(super) async fn ping(&self) -> Result<(), Unreachable> {
+        self.redis.run::<String>(&redis::cmd("PING")).await.map(drop)
+    }
+
     pub(super) async fn load(&self, cookies: &Cookies<'_>, now: Timestamp) -> Loaded {
         let ticket = match self.jar.open_ticket(cookies) {
             OpenedTicket::NotPresented => return Loaded::NotPresented,

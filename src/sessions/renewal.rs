@@ -62,19 +62,28 @@ struct Failure {
 }
 
 impl Renewer {
-    pub(super) fn new(store: Arc<Store>, provider: Arc<Provider>, verify_iam: VerifyIam) -> Self {
-        Self {
-            store,
-            provider,
-            verify_iam,
-            flights: Flights::new(),
-            failures: Cache::builder()
-                .max_capacity(MOST_FAILURES)
-                .time_to_live(FAILURE_REMEMBERED)
-                .build(),
-            slots: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-            refreshes: Refreshes::default(),
-        }
+    /// With the attempts that are under way at the one `before`, whose place it takes.
+    pub(super) fn new(
+        store: Arc<Store>,
+        provider: Arc<Provider>,
+        verify_iam: VerifyIam,
+        before: Option<&Self>,
+    ) -> Self {
+        let (flights, failures, slots) = match before {
+            Some(Self { flights, failures, slots, .. }) => {
+                (Arc::clone(flights), failures.clone(), Arc::clone(slots))
+            }
+            None => (
+                Flights::new(),
+                Cache::builder()
+                    .max_capacity(MOST_FAILURES)
+                    .time_to_live(FAILURE_REMEMBERED)
+                    .build(),
+                Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            ),
+        };
+        let refreshes = Refreshes::default();
+        Self { store, provider, verify_iam, flights, failures, slots, refreshes }
     }
 
     /// What came of every attempt so far.

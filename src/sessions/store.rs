@@ -175,6 +175,14 @@ impl Store {
     }
 
     /// Whether a store outside the process answers; `None` where there is none, or nobody asked.
+    /// Asks the store whether it is there; `None` where it is not outside the process.
+    pub(crate) async fn ping(&self) -> Option<Result<(), Unreachable>> {
+        match self {
+            Self::Cookie(_) => None,
+            Self::Redis(store) => Some(store.ping().await),
+        }
+    }
+
     pub(super) fn is_up(&self) -> Option<bool> {
         match self {
             Self::Cookie(_) => None,

@@ -160,6 +160,15 @@ impl Issuer {
         })
     }
 
+    /// Whether these settings are its own, but for the keys.
+    #[must_use]
+    pub fn is_as(&self, settings: &IssuerSettings) -> bool {
+        self.iss == settings.iss
+            && (self.lifetime, self.delegated_lifetime)
+                == (settings.lifetime, settings.delegated_lifetime)
+            && self.pace.settle == settings.core_jwks_lifetime + self.max_age
+    }
+
     /// Takes other keys in place of the configured ones, and says what that changes.
     ///
     /// # Errors

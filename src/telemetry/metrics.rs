@@ -2,24 +2,28 @@
 //! request, so their number is bounded.
 
 mod connections;
+mod reloads;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::connections::ConnectionMetrics;
+pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
 /// Every metric of the gateway.
 pub struct Metrics {
     registry: Registry,
-    /// By route and status class; looked up once, since a look-up costs more than a count.
-    routes: Vec<RouteMetrics>,
-    no_route: RouteMetrics,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    per_route: bool,
     decisions: Vec<IntCounter>,
     refusals: Vec<IntCounter>,
     trial_refusals: IntCounterVec,
@@ -34,6 +38,10 @@ pub struct Metrics {
     drift: DriftMetrics,
     /// Of the listeners.
     pub connections: ConnectionMetrics,
+    /// Of the configuration.
+    pub reloads: ReloadMetrics,
+    /// How far the counters of the present configuration's parts were taken over.
+    followed: Mutex<HashMap<(usize, &'static str), u64>>,
 }
 
 struct SessionMetrics {
@@ -54,6 +62,13 @@ struct DriftMetrics {
     checked: IntGaugeVec,
 }
 
+/// Counters of each route of one configuration, by status class; looked up once, since a look-up
+/// costs more than a count.
+pub struct RouteCounters {
+    routes: Vec<RouteMetrics>,
+    no_route: RouteMetrics,
+}
+
 struct RouteMetrics {
     classes: Vec<IntCounter>,
     seconds: Histogram,
@@ -63,11 +78,11 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const VERDICTS: [Verdict; 4] = [Verdict::Forward, Verdict::Login, Verdict::Refuse, Verdict::Own];
 
 impl Metrics {
-    /// Registers everything; `routes` are the patterns in the order of the table.
+    /// Registers everything. Requests are told apart by route where `per_route` says so.
     ///
     /// # Errors
     /// Only when two metrics share a name, which is a mistake in this file.
-    pub fn new(routes: &[&str], per_route: bool) -> Result<Self, prometheus::Error> {
+    pub fn new(per_route: bool) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -96,15 +111,6 @@ impl Metrics {
             &["route"],
         )?;
         registry.register(Box::new(seconds.clone()))?;
-        let route = |label: &str| -> Result<RouteMetrics, prometheus::Error> {
-            Ok(RouteMetrics {
-                classes: CLASSES
-                    .iter()
-                    .map(|class| requests.get_metric_with_label_values(&[label, class]))
-                    .collect::<Result<_, _>>()?,
-                seconds: seconds.get_metric_with_label_values(&[label])?,
-            })
-        };
         let decisions = counters("portcullis_decisions_total", "Decisions.", &["decision"])?;
         let refusals =
             counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
@@ -113,12 +119,11 @@ impl Metrics {
         let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
         Ok(Self {
-            routes: if per_route {
-                routes.iter().map(|label| route(label)).collect::<Result<_, _>>()?
-            } else {
-                Vec::new()
-            },
-            no_route: route("-")?,
+            requests,
+            seconds,
+            per_route,
+            reloads: ReloadMetrics::new(&registry)?,
+            followed: Mutex::default(),
             decisions: VERDICTS
                 .iter()
                 .map(|verdict| decisions.get_metric_with_label_values(&[verdict.word()]))
@@ -166,15 +171,39 @@ impl Metrics {
         })
     }
 
+    /// Counters for the routes of a configuration; `labels` are their patterns, in the order of
+    /// its table. A pattern that was counted before is counted on.
+    #[must_use]
+    pub fn routes(&self, labels: &[&str]) -> RouteCounters {
+        let route = |label: &str| RouteMetrics {
+            classes: CLASSES
+                .iter()
+                .map(|class| self.requests.with_label_values(&[label, class]))
+                .collect(),
+            seconds: self.seconds.with_label_values(&[label]),
+        };
+        let told_apart = if self.per_route { labels } else { &[] };
+        RouteCounters {
+            routes: told_apart.iter().map(|label| route(label)).collect(),
+            no_route: route("-"),
+        }
+    }
+
     /// A request's head has been read.
     pub fn request_began(&self) {
         self.in_flight.inc();
     }
 
     /// A request is over.
-    pub fn request_ended(&self, facts: &Facts, route: Option<usize>, seconds: f64) {
+    pub fn request_ended(
+        &self,
+        facts: &Facts,
+        routes: &RouteCounters,
+        route: Option<usize>,
+        seconds: f64,
+    ) {
         self.in_flight.dec();
-        let metrics = route.and_then(|at| self.routes.get(at)).unwrap_or(&self.no_route);
+        let metrics = route.and_then(|at| routes.routes.get(at)).unwrap_or(&routes.no_route);
         if let Some(class) = metrics.classes.get(usize::from(facts.status / 100)) {
             class.inc();
         }
@@ -206,21 +235,10 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be encoded.
     pub fn render(&self, scrape: &Scrape<'_>) -> Result<Vec<u8>, prometheus::Error> {
-        let follow = |counters: &IntCounterVec, label: &str, total: u64| {
-            let counter = counters.with_label_values(&[label]);
-            counter.inc_by(total.saturating_sub(counter.get()));
-        };
-        for (outcome, total) in scrape.exchanges {
-            follow(&self.exchanges, outcome, *total);
-        }
-        for (outcome, total) in scrape.lookups {
-            follow(&self.perimeter.lookups, outcome, *total);
-        }
-        for (outcome, total) in scrape.refreshes {
-            follow(&self.sessions.refreshes, outcome, *total);
-        }
+        self.follow(scrape);
         for (kind, total) in scrape.dropped {
-            follow(&self.records_dropped, kind, *total);
+            let counter = self.records_dropped.with_label_values(&[*kind]);
+            counter.inc_by(total.saturating_sub(counter.get()));
         }
         for (kind, written) in scrape.written {
             self.perimeter.records.with_label_values(&[*kind]).set(i64::from(*written));
@@ -241,6 +259,32 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl Metrics {
+    /// Takes over what the parts of the present configuration have counted since last time.
+    fn follow(&self, scrape: &Scrape<'_>) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let families = [
+            (&self.exchanges, scrape.exchanges),
+            (&self.perimeter.lookups, scrape.lookups),
+            (&self.sessions.refreshes, scrape.refreshes),
+        ];
+        for (family, (counters, totals)) in families.into_iter().enumerate() {
+            for (label, total) in totals {
+                let seen = followed.entry((family, *label)).or_default();
+                counters.with_label_values(&[*label]).inc_by(total.saturating_sub(*seen));
+                *seen = (*seen).max(*total);
+            }
+        }
+    }
+
+    /// The last look at the parts of a configuration that another takes the place of, whose parts
+    /// begin to count at zero. What requests count there that are still under way is lost.
+    pub fn close_generation(&self, scrape: &Scrape<'_>) {
+        self.follow(scrape);
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -385,7 +429,8 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_shown() {
-        let metrics = Metrics::new(&["/a/{id}"], true).unwrap();
+        let metrics = Metrics::new(true).unwrap();
+        let routes = metrics.routes(&["/a/{id}"]);
         let facts = Facts {
             status: 403,
             decision: Some(Verdict::Refuse),
@@ -393,7 +438,7 @@ mod tests {
             ..Facts::default()
         };
         metrics.request_began();
-        metrics.request_ended(&facts, Some(0), 0.002);
+        metrics.request_ended(&facts, &routes, Some(0), 0.002);
         let scrape = Scrape { exchanges: &[("hit", 3)], ..Scrape::default() };
         let text = String::from_utf8(metrics.render(&scrape).unwrap()).unwrap();
         for line in [
@@ -405,5 +450,10 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        // Another configuration's parts count from zero, and what is shown goes on.
+        metrics.close_generation(&Scrape { exchanges: &[("hit", 5)], ..Scrape::default() });
+        let scrape = Scrape { exchanges: &[("hit", 2)], ..Scrape::default() };
+        let text = String::from_utf8(metrics.render(&scrape).unwrap()).unwrap();
+        assert!(text.contains("portcullis_app_tokens_total{outcome=\"hit\"} 7"), "{text}");
     }
 }

@@ -28,7 +28,7 @@ pub use self::query_shape::query_shape;
 use self::resources::Resources;
 use super::{
     Format,
-    metrics::Metrics,
+    metrics::{Metrics, RouteCounters},
     sink::{Sink, Unwritten},
 };
 use crate::{
@@ -56,6 +56,7 @@ pub const VERSION: u32 = 1;
 /// What is known of one request so far.
 pub struct Record {
     records: Arc<Records>,
+    routes: Arc<RouteCounters>,
     started: Instant,
     written: bool,
     /// The audit record was written before the rest.
@@ -195,10 +196,10 @@ impl Verdict {
 impl Record {
     /// Begins a record.
     #[must_use]
-    pub fn begin(records: Arc<Records>, started: Instant) -> Self {
+    pub fn begin(records: Arc<Records>, routes: Arc<RouteCounters>, started: Instant) -> Self {
         records.metrics.request_began();
         let facts = Facts::default();
-        Self { records, started, written: false, audited: false, route_index: None, facts }
+        Self { records, routes, started, written: false, audited: false, route_index: None, facts }
     }
 
     /// Writes that the request is about to be forwarded, and waits until that is written.
@@ -254,7 +255,7 @@ impl Record {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let facts = &self.facts;
-        self.records.metrics.request_ended(facts, self.route_index, seconds);
+        self.records.metrics.request_ended(facts, &self.routes, self.route_index, seconds);
         if self.records.access.is_on() {
             let line = self.line(Kind::Access, self.records.access.format());
             self.records.access.send(line);

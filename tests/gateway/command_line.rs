@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::support::{free_port, gateway::secrets};
+use crate::support::{Gateway, Issuer, Recorder, Settings, free_port, gateway::secrets};
 
 fn portcullis(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).envs(secrets()).output().unwrap()
@@ -205,6 +205,46 @@ fn a_port_that_is_taken_is_said_and_not_waited_for() {
     assert_eq!(output.status.code(), Some(1));
     let printed = text(&output.stderr);
     assert!(printed.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{printed}");
+}
+
+/// What `check --connect` says of a gateway's configuration, and its exit code.
+async fn connect(gateway: &Gateway, change: impl Fn(&str) -> String) -> (String, i32) {
+    let file = gateway.file().with_file_name("other.yaml");
+    let text = std::fs::read_to_string(gateway.file()).unwrap();
+    std::fs::write(&file, change(&text)).unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["check", "--connect", "--config"])
+        .arg(&file)
+        .envs(gateway.secrets.clone())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    (said + &String::from_utf8_lossy(&output.stderr), output.status.code().unwrap())
+}
+
+#[tokio::test]
+async fn check_connect_asks_everybody() {
+    let (issuer, core) = (Issuer::start().await, Recorder::start("").await);
+    let gateway = Gateway::start(Settings::new(&issuer.url, core.address)).await;
+    let (said, code) = connect(&gateway, str::to_owned).await;
+    let server = core.address.to_string();
+    assert!(
+        said.contains("ok    iam.issuer, keys: ") && said.contains("keys that can be used"),
+        "{said}"
+    );
+    assert!(said.contains(&format!("ok    upstreams.core, {server}: connects")), "{said}");
+    assert_eq!(code, 0, "{said}");
+
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let (said, code) = connect(&gateway, |text| text.replace(&server, &nobody)).await;
+    assert!(said.contains(&format!("FAIL  upstreams.core, {nobody}: ")), "{said}");
+    assert_eq!(code, 69, "{said}");
+    let away = format!("http://{nobody}");
+    let (said, code) = connect(&gateway, |text| text.replace(&issuer.url, &away)).await;
+    assert!(said.contains("FAIL  iam.issuer, keys: ") && code == 69, "{said}");
+    let (said, code) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
+    assert!(said.contains("iamb") && !said.contains("ok  ") && code == 78, "{said}");
 }
 
 /// Sound, but for what a test changes.

@@ -147,3 +147,38 @@ async fn one_address_holds_so_many_connections() {
         "{metrics}"
     );
 }
+
+#[tokio::test]
+async fn what_is_no_request_gets_an_answer_of_ours() {
+    let (_issuer, core, gateway) = world("header_timeout: 5s").await;
+    for (sent, status, reason) in [
+        (&b"GET\r\n\r\n"[..], "400", "malformed_request"),
+        (
+            b"GET /open HTTP/1.1\r\nHost: gateway.test\r\nno colon\r\n\r\n",
+            "400",
+            "malformed_request",
+        ),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400", "malformed_request"),
+        (
+            b"CONNECT gateway.test:443 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+            "405",
+            "method_not_allowed",
+        ),
+    ] {
+        let said = crate::support::raw(gateway.address, sent).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said:?}");
+        assert_eq!(crate::support::reason(&said), reason);
+        let lower = said.to_ascii_lowercase();
+        assert!(!lower.contains("pingora") && !lower.contains("\r\nserver:"), "{said}");
+        assert!(
+            lower.contains("\r\nx-request-id: ") && lower.contains("\r\nconnection: close\r\n")
+        );
+        assert_eq!(said.matches("HTTP/1.1").count(), 1);
+    }
+    assert!(core.take().is_empty());
+    let metrics = gateway.metrics().await;
+    assert!(
+        metrics.contains("portcullis_connections_cut_total{reason=\"malformed\"} 4"),
+        "{metrics}"
+    );
+}

@@ -38,7 +38,7 @@ pub(in crate::cli) struct Test {
 
 pub(super) fn test(command: &Test) -> u8 {
     let loaded = match run::load(&command.config.config) {
-        Ok(loaded) => loaded,
+        Ok((loaded, _)) => loaded,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
     let explainer = match Explainer::new(&loaded) {

@@ -26,10 +26,22 @@ section! {
         certificate: PathBuf,
         /// PEM private key.
         key: PathBuf,
-        /// PEM bundle; set it to ask for client certificates.
+        /// Further certificates: one is shown to clients that ask for a name it is for (SNI).
+        more: Vec<MoreTls> = "[]",
+        /// PEM bundle; set it to ask for client certificates. Whoever shows one of another authority is not let in.
         client_ca: Option<PathBuf> = "null",
         /// Whether a client must bring a certificate.
         client_certificate: ClientCertificate = "optional",
+    }
+}
+
+section! {
+    /// A further certificate of a listener.
+    pub struct MoreTls {
+        /// PEM chain.
+        certificate: PathBuf,
+        /// PEM private key.
+        key: PathBuf,
     }
 }
 

@@ -66,8 +66,10 @@ section! {
     pub struct Server {
         /// Worker threads; default: one for each core.
         threads: Option<usize> = "null",
-        /// Time that requests under way are given at the end.
+        /// Time that requests under way are given at the end; the process ends as soon as there is none.
         grace: Duration = "10s",
+        /// How long the gateway says that it is not ready, before it takes no more connections.
+        drain_delay: Duration = "0s",
         /// Socket over which a new process takes the listeners; in a private directory.
         upgrade_socket: Option<PathBuf> = "null",
     }

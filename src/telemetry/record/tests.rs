@@ -6,9 +6,10 @@ fn written(format: Format, fill: impl FnOnce(Record)) -> String {
     let records = Arc::new(Records {
         access: out.sink(format),
         audit: Sink::off(),
-        metrics: Metrics::new(&[], false).unwrap(),
+        metrics: Metrics::new(false).unwrap(),
     });
-    fill(Record::begin(Arc::clone(&records), Instant::now()));
+    let routes = Arc::new(records.metrics.routes(&[]));
+    fill(Record::begin(Arc::clone(&records), routes, Instant::now()));
     records.access.close();
     String::from_utf8(out.0.lock().unwrap().clone()).unwrap()
 }

@@ -1,0 +1,303 @@
+//! Another configuration takes the place of the one at work: on SIGHUP, and when a file of it
+//! changes.
+//!
+//! It is read, checked and put together beside the one at work, gets its keys and addresses, and
+//! then takes over between two requests. When anything is wrong with it, every fault is told and
+//! the one at work goes on.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use aws_lc_rs::digest::{Context, SHA256};
+use pingora::{server::ShutdownWatch, services::background::BackgroundService};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Live, Tasks};
+use crate::{
+    admission::State,
+    assembly::Assembly,
+    config::{Config, Loaded},
+    telemetry::record::Records,
+    time::Timestamp,
+};
+
+/// Reads the configuration and makes its parts, which take the place of those given.
+pub type Read = dyn Fn(Option<&State>) -> Reading + Send + Sync;
+
+/// What came of reading the configuration.
+pub struct Reading {
+    /// Every file that was looked at.
+    pub files: BTreeSet<PathBuf>,
+    /// The configuration and its parts, or every fault, one a line.
+    pub made: Result<(Loaded, Assembly), Vec<String>>,
+}
+
+/// How the configuration is read again, and what it was read from.
+pub struct Again {
+    read: Arc<Read>,
+    files: BTreeSet<PathBuf>,
+    /// Of the files, at the start.
+    print: Print,
+}
+
+impl Again {
+    /// `files` were read just now; what changes from here on is another configuration.
+    #[must_use]
+    pub fn new(read: Arc<Read>, files: BTreeSet<PathBuf>) -> Self {
+        let print = print_of(&files);
+        Self { read, files, print }
+    }
+}
+
+/// What the listeners do with a configuration that is about to take over.
+pub trait Listeners: Send + Sync {
+    /// Makes ready what they take from it, certificates above all. What it returns is called when
+    /// it takes over.
+    ///
+    /// # Errors
+    /// Each fault with its key path.
+    fn prepare(&self, config: &Config) -> Result<Box<dyn FnOnce() + Send>, Vec<String>>;
+}
+
+/// Keeps the configuration at work as its files are.
+pub struct Reloading {
+    live: Arc<ArcSwap<Live>>,
+    records: Arc<Records>,
+    again: Again,
+    listeners: Arc<dyn Listeners>,
+    fixed: Vec<(&'static str, String)>,
+}
+
+impl Reloading {
+    /// `config` is what is at work.
+    #[must_use]
+    pub fn new(
+        live: Arc<ArcSwap<Live>>,
+        records: Arc<Records>,
+        again: Again,
+        listeners: Arc<dyn Listeners>,
+        config: &Config,
+    ) -> Self {
+        Self { live, records, again, listeners, fixed: fixed(config) }
+    }
+
+    async fn keep(&self) {
+        self.records.metrics.reloads.began(Timestamp::now());
+        let mut _tasks = self.live.load_full().start(&self.records);
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            log::error!("SIGHUP cannot be received; the configuration is read no more");
+            return std::future::pending().await;
+        };
+        let mut files = self.again.files.clone();
+        let (mut seen, mut judged) = (self.again.print, self.again.print);
+        loop {
+            let why = tokio::select! {
+                received = hangup.recv() => match received {
+                    Some(()) => "on SIGHUP",
+                    None => return std::future::pending().await,
+                },
+                () = tokio::time::sleep(INTERVAL) => {
+                    let now = print(&files).await;
+                    // Twice the same, so that a file half written is not taken for what was meant.
+                    let settled = std::mem::replace(&mut seen, now) == now;
+                    if !settled || now == judged {
+                        continue;
+                    }
+                    "since its files changed"
+                }
+            };
+            let read = self.reload(why).await;
+            if let Some(started) = read.tasks {
+                _tasks = started;
+                files = read.files;
+            } else {
+                // What is wrong may be put right in a file that is new.
+                files.extend(read.files);
+            }
+            seen = print(&files).await;
+            judged = seen;
+        }
+    }
+
+    async fn reload(&self, why: &str) -> Reloaded {
+        let (read, before) = (Arc::clone(&self.again.read), self.live.load_full());
+        let state = Arc::clone(&before.state);
+        let reading = tokio::task::spawn_blocking(move || read(Some(&state))).await;
+        let Ok(Reading { files, made }) = reading else {
+            return self.refuse(why, BTreeSet::new(), &["it could not be read".to_owned()]);
+        };
+        let (loaded, assembly) = match made {
+            Ok(made) => made,
+            Err(faults) => return self.refuse(why, files, &faults),
+        };
+        let config = &loaded.config;
+        let moved: Vec<_> = moved(&self.fixed, &fixed(config)).map(restart_for).collect();
+        if !moved.is_empty() {
+            return self.refuse(why, files, &moved);
+        }
+        let take_over = match self.listeners.prepare(config) {
+            Ok(take_over) => take_over,
+            Err(faults) => return self.refuse(why, files, &faults),
+        };
+        let next = Arc::new(Live::new(config, assembly, &self.records));
+        for (name, keys) in &next.keys {
+            let known = before.keys.iter().find(|(known, _)| known == name);
+            if let Some((_, known)) = known {
+                keys.take_over(known);
+            }
+        }
+        next.prepare().await;
+        let unknown: Vec<_> =
+            next.without_keys().map(|name| format!("no {name} keys can be read")).collect();
+        if !unknown.is_empty() {
+            return self.refuse(why, files, &unknown);
+        }
+        let tasks = next.start(&self.records);
+        take_over();
+        let before = self.live.swap(next);
+        let metrics = &self.records.metrics;
+        before.scrape(&self.records, |scrape| metrics.close_generation(scrape));
+        metrics.reloads.taken(Timestamp::now());
+        for warning in loaded.warnings() {
+            log::warn!("{warning}");
+        }
+        log::info!(
+            "read the configuration again {why}: {} routes to {} upstreams are at work",
+            config.routes.len(),
+            config.upstreams.len(),
+        );
+        Reloaded { files, tasks: Some(tasks) }
+    }
+
+    fn refuse(&self, why: &str, files: BTreeSet<PathBuf>, faults: &[String]) -> Reloaded {
+        for fault in faults {
+            log::error!("{fault}");
+        }
+        log::error!(
+            "read the configuration again {why}, and it is of no use ({} faults): the one from \
+             before stays at work",
+            faults.len(),
+        );
+        self.records.metrics.reloads.refused();
+        Reloaded { files, tasks: None }
+    }
+}
+
+struct Reloaded {
+    files: BTreeSet<PathBuf>,
+    /// Of the configuration that took over.
+    tasks: Option<Tasks>,
+}
+
+#[async_trait]
+impl BackgroundService for Reloading {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = self.keep() => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+/// What is settled when the process starts, as it is written.
+fn fixed(config: &Config) -> Vec<(&'static str, String)> {
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| {
+            let asks = listener.tls.as_ref().map(|tls| (&tls.client_ca, tls.client_certificate));
+            (listener.address, asks)
+        })
+        .collect();
+    let session = config.session.as_ref();
+    vec![
+        ("listeners", format!("{listeners:?}")),
+        ("admin", format!("{:?}", config.admin)),
+        ("limits.header_timeout", format!("{:?}", config.limits.header_timeout)),
+        ("limits.connections_per_client", config.limits.connections_per_client.to_string()),
+        ("trusted_proxies", format!("{:?}", config.trusted_proxies)),
+        ("session.store", format!("{:?}", session.map(|session| &session.store))),
+        ("session.idle_timeout", format!("{:?}", session.map(|session| session.idle_timeout))),
+        ("logs", format!("{:?}", config.logs)),
+        ("metrics", format!("{:?}", config.metrics)),
+        ("server", format!("{:?}", config.server)),
+    ]
+}
+
+fn moved<'a>(
+    before: &'a [(&'static str, String)],
+    now: &'a [(&'static str, String)],
+) -> impl Iterator<Item = &'static str> {
+    before.iter().zip(now).filter(|(before, now)| before != now).map(|((key, _), _)| *key)
+}
+
+fn restart_for(key: &'static str) -> String {
+    format!("{key}: cannot change while the gateway runs; restart it, or put back what it was")
+}
+
+/// What files hold, without holding it.
+type Print = [u8; 32];
+
+async fn print(files: &BTreeSet<PathBuf>) -> Print {
+    let files = files.clone();
+    tokio::task::spawn_blocking(move || print_of(&files)).await.unwrap_or_default()
+}
+
+fn print_of(files: &BTreeSet<PathBuf>) -> Print {
+    let mut context = Context::new(&SHA256);
+    for file in files {
+        context.update(file.as_os_str().as_encoded_bytes());
+        match read(file) {
+            Ok(content) => {
+                context.update(&(content.len() as u64).to_le_bytes());
+                context.update(&content);
+            }
+            Err(error) => context.update(format!("{:?}", error.kind()).as_bytes()),
+        }
+    }
+    let mut print = [0; 32];
+    print.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    print
+}
+
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut content = Vec::new();
+    std::fs::File::open(file)?.take(LONGEST).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// How often files are looked at; a change counts after two of these.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// No file of a configuration is longer.
+const LONGEST: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_print_changes_with_what_a_file_holds_and_whether_it_is_there() {
+        let directory = std::env::temp_dir().join(format!("print-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        let (one, two) = (directory.join("one"), directory.join("two"));
+        let files = BTreeSet::from([one.clone(), two.clone()]);
+        let mut prints = vec![print_of(&files)];
+        for (file, content) in [(&one, "a"), (&two, ""), (&two, "a"), (&one, "b"), (&one, "")] {
+            std::fs::write(file, content).unwrap();
+            prints.push(print_of(&files));
+        }
+        std::fs::remove_file(&one).unwrap();
+        prints.push(print_of(&files));
+        let different: BTreeSet<_> = prints.iter().collect();
+        assert_eq!(different.len(), prints.len());
+        assert_eq!(print_of(&files), print_of(&files));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,58 @@
+//! What became of configurations that were read again.
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::time::Timestamp;
+
+/// Reloads.
+pub struct ReloadMetrics {
+    outcomes: IntCounterVec,
+    taken: IntGauge,
+    good: IntGauge,
+}
+
+impl ReloadMetrics {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let outcomes = IntCounterVec::new(
+            Opts::new("portcullis_reloads_total", "Configurations read again, by outcome."),
+            &["outcome"],
+        )?;
+        let taken = IntGauge::new(
+            "portcullis_config_taken_timestamp_seconds",
+            "When the configuration at work was read.",
+        )?;
+        let good = IntGauge::new(
+            "portcullis_config_last_reload_successful",
+            "Whether the files, as they were last read, are at work.",
+        )?;
+        registry.register(Box::new(outcomes.clone()))?;
+        registry.register(Box::new(taken.clone()))?;
+        registry.register(Box::new(good.clone()))?;
+        for outcome in [TAKEN, REFUSED] {
+            outcomes.get_metric_with_label_values(&[outcome])?;
+        }
+        good.set(1);
+        Ok(Self { outcomes, taken, good })
+    }
+
+    /// The configuration of the start.
+    pub fn began(&self, now: Timestamp) {
+        self.taken.set(i64::try_from(now.0).unwrap_or(i64::MAX));
+    }
+
+    /// Another is at work from now on.
+    pub fn taken(&self, now: Timestamp) {
+        self.began(now);
+        self.outcomes.with_label_values(&[TAKEN]).inc();
+        self.good.set(1);
+    }
+
+    /// Another was of no use; the one before goes on.
+    pub fn refused(&self) {
+        self.outcomes.with_label_values(&[REFUSED]).inc();
+        self.good.set(0);
+    }
+}
+
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";

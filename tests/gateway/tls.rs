@@ -1,0 +1,137 @@
+//! TLS towards clients: which versions, which certificate, and whose certificates are let in.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, generate_simple_self_signed,
+};
+use reqwest::{Certificate, Client, Identity, Version};
+
+use crate::support::{Gateway, Recorder, free_port};
+
+const HOSTS: [&str; 2] = ["one.test", "two.test"];
+
+/// An authority of somebody's own.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(parameters, key) }
+    }
+
+    /// A client of it.
+    fn client(&self) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
+    }
+}
+
+struct World {
+    core: Recorder,
+    gateway: Gateway,
+    roots: Vec<String>,
+}
+
+impl World {
+    /// One with a certificate for each of the hosts, and what `tls` adds.
+    async fn new(tls: &str, ca: &str) -> Self {
+        let core = Recorder::start("").await;
+        let [one, two] = HOSTS.map(|name| generate_simple_self_signed([name.to_owned()]).unwrap());
+        let port = free_port();
+        let text = format!(
+            "public_url: https://one.test:{port}\n\
+             hosts: [one.test, two.test, three.test]\n\
+             listeners: [ {{ address: '127.0.0.1:{port}', tls: {{ certificate: one.crt, key: one.key, \
+             more: [ {{ certificate: two.crt, key: two.key }} ] {tls} }} }} ]\n\
+             upstreams: {{ core: {{ servers: ['{}'], auth: {{ mode: NONE }} }} }}\n\
+             routes: [ {{ path: '/{{*rest}}', access: public, upstream: core }} ]\n",
+            core.address,
+        );
+        let (one_key, two_key) = (one.signing_key.serialize_pem(), two.signing_key.serialize_pem());
+        let roots = vec![one.cert.pem(), two.cert.pem()];
+        let ca = ca.to_owned();
+        let files = [
+            ("one.crt", &roots[0]),
+            ("one.key", &one_key),
+            ("two.crt", &roots[1]),
+            ("two.key", &two_key),
+            ("ca.pem", &ca),
+        ];
+        let gateway = Gateway::start_from(&text, &files, port).await;
+        Self { core, gateway, roots }
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        let roots = self.roots.iter().map(|pem| Certificate::from_pem(pem.as_bytes()).unwrap());
+        let builder = Client::builder().no_proxy().tls_certs_only(roots).tls_info(true);
+        HOSTS
+            .iter()
+            .chain(&["three.test"])
+            .fold(builder, |builder, host| builder.resolve(host, self.gateway.address))
+    }
+
+    fn url(&self, host: &str) -> String {
+        format!("https://{host}:{}/x", self.gateway.address.port())
+    }
+
+    async fn is_let_in(&self, client: reqwest::ClientBuilder) -> bool {
+        match client.build().unwrap().get(self.url("one.test")).send().await {
+            Ok(answer) => {
+                assert_eq!(answer.status(), 200);
+                true
+            }
+            Err(error) => {
+                assert!(!error.is_timeout(), "{error}");
+                false
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_name_has_its_certificate_and_http2_is_spoken() {
+    let world = World::new("", "").await;
+    for host in HOSTS {
+        let answer = world.client().build().unwrap().get(world.url(host)).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_2));
+        let info = answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap();
+        let shown = info.peer_certificate().unwrap();
+        assert!(shown.windows(host.len()).any(|part| part == host.as_bytes()), "{host}");
+    }
+    // One that no certificate is for gets the first, and does not believe it.
+    let other = world.client().build().unwrap().get(world.url("three.test")).send().await;
+    assert!(other.unwrap_err().is_connect());
+    let old = world.client().http1_only().tls_version_max(reqwest::tls::Version::TLS_1_2);
+    let old = old.build().unwrap().get(world.url("two.test")).send().await.unwrap();
+    assert_eq!((old.status().as_u16(), old.version()), (200, Version::HTTP_11));
+    assert_eq!(world.core.take().len(), 3);
+}
+
+#[tokio::test]
+async fn only_clients_of_our_authority_are_let_in() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    for (demand, without) in [("required", false), ("optional", true)] {
+        let tls = format!(", client_ca: ca.pem, client_certificate: {demand}");
+        let world = World::new(&tls, &ours.pem).await;
+        assert!(world.is_let_in(world.client().identity(ours.client())).await, "{demand}");
+        assert!(!world.is_let_in(world.client().identity(theirs.client())).await, "{demand}");
+        assert_eq!(world.is_let_in(world.client()).await, without, "{demand}");
+        assert_eq!(world.core.take().len(), 1 + usize::from(without));
+
+        // Another authority, without a restart.
+        std::fs::write(world.gateway.file().with_file_name("ca.pem"), &theirs.pem).unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !world.is_let_in(world.client().identity(theirs.client())).await {
+            assert!(std::time::Instant::now() < until, "{}", world.gateway.output());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(!world.is_let_in(world.client().identity(ours.client())).await, "{demand}");
+    }
+}
