@@ -310,8 +310,6 @@ fn preferred(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use pingora::upstreams::peer::Peer as _;
-
     use super::*;
 
     fn settings(servers: Vec<(String, u16)>) -> Settings {

@@ -97,7 +97,7 @@ fn table(tests: &Tests) -> String {
         let names = tests.get(*number).into_iter().flatten();
         let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
         assert!(!names.is_empty(), "{number} has no test: {words}");
-        table.push_str(&format!("| {number} | {words} | {ids} | {} |\n", names.join(", ")));
+        table.extend(["| ", number, " | ", words, " | ", ids, " | ", &names.join(", "), " |\n"]);
     }
     table
 }

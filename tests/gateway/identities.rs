@@ -91,13 +91,13 @@ fn r32_only_verification_makes_an_identity() {
             }
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            let makes = |line: &str| {
+            let is_making = |line: &str| {
                 line.contains("Identity {")
                     && !["struct ", "impl ", "-> ", " for ", "let Identity {"]
                         .iter()
                         .any(|other| line.contains(other))
             };
-            if code.lines().any(makes) {
+            if code.lines().any(is_making) {
                 makers.push(short);
             }
         }

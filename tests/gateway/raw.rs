@@ -12,6 +12,8 @@ mod headers;
 mod heads;
 mod http2;
 mod lines;
+mod order;
+mod pingora;
 mod pipelines;
 mod tokens;
 
@@ -22,7 +24,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Gateway, Issuer, Recorder, Settings, status};
+use crate::support::{Gateway, Issuer, Recorder, Settings, recorder::Received, status};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl World {
     /// What is wrong with an answer, or with what became of the request.
     fn fault(&self, row: &Row, answer: &str) -> Option<String> {
         let (begun, whole) = (self.begun(), self.core.take());
-        let targets: Vec<_> = whole.iter().map(|seen| seen.target()).collect();
+        let targets: Vec<_> = whole.iter().map(Received::target).collect();
         let is_right = match row.upstream {
             Upstream::Gets(target) | Upstream::GetsAndCloses(target) => {
                 begun == [target] && targets == [target]
@@ -133,7 +135,8 @@ impl World {
         let (answer, _) = send(self.gateway.address, plain).await;
         assert_eq!(status(&answer), 200, "{answer}");
         assert_eq!(self.begun(), ["/ssi/alive"]);
-        self.core.take();
+        let whole = self.core.take();
+        assert!(whole.iter().map(Received::target).eq(["/ssi/alive"]), "{whole:?}");
     }
 }
 

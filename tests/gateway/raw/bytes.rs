@@ -5,14 +5,10 @@ use super::{
     Upstream::{Gets, NothingAndClosed},
     World, send,
 };
-use crate::support::status;
+use crate::support::{recorder::Received, status};
 
 /// What the upstream got for this head, if the answer was 200; a refusal must be a 400.
-async fn sent(
-    world: &World,
-    name: &str,
-    request: &[u8],
-) -> Option<crate::support::recorder::Received> {
+async fn sent(world: &World, name: &str, request: &[u8]) -> Option<Received> {
     let (answer, closed) = send(world.gateway.address, request).await;
     assert!(closed, "{name}: {answer}");
     let (begun, mut seen) = (world.core.take_begun(), world.core.take());
@@ -71,11 +67,7 @@ async fn r10_every_escape_in_a_path_is_forwarded_as_it_is_or_refused() {
             let kept = matches!(byte, 0x20..=0x7e)
                 && !byte.is_ascii_alphanumeric()
                 && !b"-._~/\\%#?;".contains(&byte);
-            assert_eq!(
-                seen.as_ref().map(|seen| seen.target()),
-                kept.then_some(&*target),
-                "{target}"
-            );
+            assert_eq!(seen.as_ref().map(Received::target), kept.then_some(&*target), "{target}");
         }
     }
     world.lives().await;

@@ -176,7 +176,7 @@ async fn r06_what_we_do_not_set_is_not_the_clients_to_set() {
 }
 
 #[tokio::test]
-async fn r07_nominations_take_nothing_away_that_we_set() {
+async fn r07_pingora_nominations_take_nothing_away_that_we_set() {
     let world = World::start().await;
     let token = world.issuer.token("alice", "admin");
     let ours = [

@@ -3,14 +3,15 @@
 use super::{
     CUT, World,
     frames::{
-        CONTINUATION, Connection, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Heard, PING,
-        PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, get,
+        CONTINUATION, Connection, END_HEADERS, END_STREAM, HEADERS, Heard, RST_STREAM, block,
+        frame, get,
     },
 };
+use crate::support::recorder::Received;
 
 /// What becomes of it.
 #[derive(Clone, Copy)]
-enum Then {
+pub(super) enum Then {
     /// The upstream gets this target, once.
     Gets(&'static str),
     /// The gateway answers with this status, and the upstream gets nothing.
@@ -20,15 +21,15 @@ enum Then {
 }
 use Then::{Answers, Ends, Gets};
 
-type Fields = &'static [(&'static str, &'static str)];
+pub(super) type Fields = &'static [(&'static str, &'static str)];
 
 const METHOD: (&str, &str) = (":method", "GET");
-const POST: (&str, &str) = (":method", "POST");
-const SCHEME: (&str, &str) = (":scheme", "http");
-const PATH: (&str, &str) = (":path", "/ssi/x");
-const AUTHORITY: (&str, &str) = (":authority", "localhost");
+pub(super) const POST: (&str, &str) = (":method", "POST");
+pub(super) const SCHEME: (&str, &str) = (":scheme", "http");
+pub(super) const PATH: (&str, &str) = (":path", "/ssi/x");
+pub(super) const AUTHORITY: (&str, &str) = (":authority", "localhost");
 
-const PLAIN: Fields = &[METHOD, SCHEME, PATH, AUTHORITY];
+pub(super) const PLAIN: Fields = &[METHOD, SCHEME, PATH, AUTHORITY];
 
 #[rustfmt::skip]
 const HEADS: &[(&str, Fields, Then)] = &[
@@ -110,7 +111,7 @@ const HEADS: &[(&str, Fields, Then)] = &[
 
 impl World {
     /// Sends bytes on a new connection and reads until something is settled.
-    async fn http2(&self, bytes: &[u8]) -> Heard {
+    pub(super) async fn http2(&self, bytes: &[u8]) -> Heard {
         let mut connection = Connection::open(self.gateway.address).await;
         connection.send(bytes).await;
         connection.until(settled).await;
@@ -118,7 +119,7 @@ impl World {
     }
 
     /// What is wrong with what was heard, or with what became of the request.
-    fn http2_fault(&self, heard: &Heard, then: Then) -> Option<String> {
+    pub(super) fn http2_fault(&self, heard: &Heard, then: Then) -> Option<String> {
         let (begun, whole) = (self.begun(), self.core.take());
         let status = heard.status(1);
         let gone = heard.is_reset(1) || heard.goaway.is_some_and(|code| code != 0) || heard.closed;
@@ -126,10 +127,7 @@ impl World {
             Gets(target) => {
                 status == Some(200)
                     && begun == [target]
-                    && whole
-                        .iter()
-                        .map(super::super::support::recorder::Received::target)
-                        .eq([target])
+                    && whole.iter().map(Received::target).eq([target])
             }
             Answers(expected) => status == Some(expected) && begun.is_empty(),
             Ends => (status == Some(400) || status.is_none() && gone) && begun.is_empty(),
@@ -139,7 +137,7 @@ impl World {
 }
 
 /// Nothing more will be said of the first stream.
-fn settled(heard: &Heard) -> bool {
+pub(super) fn settled(heard: &Heard) -> bool {
     heard.goaway.is_some() || heard.is_reset(1) || heard.ended.contains(&1)
 }
 
@@ -152,163 +150,6 @@ async fn r28_r29_an_http2_head_has_one_reading_or_none() {
         faults.extend(world.http2_fault(&heard, *then).map(|fault| format!("{name}: {fault}\n")));
     }
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), HEADS.len(), faults.concat());
-    assert!(world.core.garbage().is_empty(), "{:?}", world.core.garbage());
-    world.lives().await;
-}
-
-#[tokio::test]
-async fn r29_http2_frames_out_of_order_lead_nowhere() {
-    let world = World::start().await;
-    let head = block(PLAIN);
-    let unfinished = frame(HEADERS, END_STREAM, 1, &head[..10]);
-    let post = [&[POST], &PLAIN[1..]].concat();
-    let open = frame(HEADERS, END_HEADERS, 1, &block(&post));
-    let sized = [&post[..], &[("content-length", "5")]].concat();
-    let sized = frame(HEADERS, END_HEADERS, 1, &block(&sized));
-    let padded = [&[255][..], &head].concat();
-    let rows: Vec<(&str, Vec<u8>, Then)> = vec![
-        ("a plain one", get(1, PLAIN), Gets("/ssi/x")),
-        (
-            "a frame of an unknown kind",
-            [frame(99, 255, 0, b"x"), get(1, PLAIN)].concat(),
-            Gets("/ssi/x"),
-        ),
-        (
-            "a head in two frames",
-            [
-                frame(HEADERS, END_STREAM, 1, &head[..10]),
-                frame(CONTINUATION, END_HEADERS, 1, &head[10..]),
-            ]
-            .concat(),
-            Gets("/ssi/x"),
-        ),
-        ("a body", [open.clone(), frame(DATA, END_STREAM, 1, b"abc")].concat(), Gets("/ssi/x")),
-        (
-            "a body as long as it says",
-            [sized.clone(), frame(DATA, END_STREAM, 1, b"abcde")].concat(),
-            Gets("/ssi/x"),
-        ),
-        // Trailers of a request go nowhere, whatever they say.
-        (
-            "trailers with a target",
-            [
-                open.clone(),
-                frame(DATA, 0, 1, b"abc"),
-                frame(
-                    HEADERS,
-                    END_STREAM | END_HEADERS,
-                    1,
-                    &block(&[(":path", "/ssi/y"), ("x", "y")]),
-                ),
-            ]
-            .concat(),
-            Gets("/ssi/x"),
-        ),
-        ("a head on stream 0", get(0, PLAIN), Ends),
-        ("a head on a stream of the server's", get(2, PLAIN), Ends),
-        ("content before a head", frame(DATA, END_STREAM, 1, b"abc"), Ends),
-        ("content on stream 0", frame(DATA, END_STREAM, 0, b"abc"), Ends),
-        ("a reset before a head", frame(RST_STREAM, 0, 1, &[0; 4]), Ends),
-        ("a window of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), Ends),
-        ("a window beyond its bound", frame(WINDOW_UPDATE, 0, 0, &[0x7f, 255, 255, 255]), Ends),
-        ("a short window", frame(WINDOW_UPDATE, 0, 0, &[1]), Ends),
-        ("settings of five bytes", frame(SETTINGS, 0, 0, &[0; 5]), Ends),
-        ("settings of a stream", frame(SETTINGS, 0, 1, &[]), Ends),
-        ("settings of a frame too large", frame(SETTINGS, 0, 0, &[0, 5, 255, 255, 255, 255]), Ends),
-        (
-            "settings of a window too large",
-            frame(SETTINGS, 0, 0, &[0, 4, 255, 255, 255, 255]),
-            Ends,
-        ),
-        ("settings of a push that is neither", frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 9]), Ends),
-        ("an acknowledgement with content", frame(SETTINGS, 1, 0, &[0; 6]), Ends),
-        ("a ping of seven bytes", frame(PING, 0, 0, &[0; 7]), Ends),
-        ("a ping of a stream", frame(PING, 0, 1, &[0; 8]), Ends),
-        ("a promise of the client's", frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2]), Ends),
-        ("a stream that depends on itself", frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 0]), Ends),
-        ("a short goodbye", frame(GOAWAY, 0, 0, &[0; 3]), Ends),
-        ("a continuation of nothing", frame(CONTINUATION, END_HEADERS, 1, &head), Ends),
-        ("content inside a head", [unfinished.clone(), frame(DATA, 0, 1, b"x")].concat(), Ends),
-        ("a ping inside a head", [unfinished.clone(), frame(PING, 0, 0, &[0; 8])].concat(), Ends),
-        ("another stream's head inside a head", [unfinished.clone(), get(3, PLAIN)].concat(), Ends),
-        (
-            "another stream's continuation",
-            [unfinished.clone(), frame(CONTINUATION, END_HEADERS, 3, &head[10..])].concat(),
-            Ends,
-        ),
-        ("more padding than frame", frame(HEADERS, END_STREAM | END_HEADERS | 8, 1, &padded), Ends),
-        (
-            "a frame larger than agreed",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0; 20_000]),
-            Ends,
-        ),
-        (
-            "a field of no table",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff, 0xff, 0x7f]),
-            Ends,
-        ),
-        ("field 0", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0x80]), Ends),
-        (
-            "a table too large",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0x3f, 0xff, 0xff, 0xff, 0x07]),
-            Ends,
-        ),
-        (
-            "an integer without an end",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff; 64]),
-            Ends,
-        ),
-        (
-            "a text that ends early",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &head[..head.len() - 3]),
-            Ends,
-        ),
-        (
-            "compressed text with a wrong end",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0x00, 0x81, 0x00, 0x81, 0x00]),
-            Ends,
-        ),
-        ("no field", frame(HEADERS, END_STREAM | END_HEADERS, 1, &[]), Ends),
-        ("HTTP/1 in between", b"GET /ssi/x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), Ends),
-        ("the preface once more", PREFACE.to_vec(), Ends),
-    ];
-    let mut faults = Vec::new();
-    for (name, bytes, then) in &rows {
-        let heard = world.http2(bytes).await;
-        faults.extend(world.http2_fault(&heard, *then).map(|fault| format!("{name}: {fault}\n")));
-    }
-    assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), rows.len(), faults.concat());
-    // These begin as a good request; what is wrong comes later, and never makes it whole.
-    let open = frame(HEADERS, END_HEADERS, 1, &block(&[POST, SCHEME, (":path", CUT), AUTHORITY]));
-    let sized = [POST, SCHEME, (":path", CUT), AUTHORITY, ("content-length", "5")];
-    let sized = frame(HEADERS, END_HEADERS, 1, &block(&sized));
-    let never: Vec<(&str, Vec<u8>)> = vec![
-        ("less than it says", [sized.clone(), frame(DATA, END_STREAM, 1, b"abc")].concat()),
-        ("more than it says", [sized.clone(), frame(DATA, END_STREAM, 1, b"abcdefgh")].concat()),
-        (
-            "a reset",
-            [open.clone(), frame(DATA, 0, 1, b"abc"), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])]
-                .concat(),
-        ),
-        (
-            "trailers that do not end",
-            [open.clone(), frame(HEADERS, END_HEADERS, 1, &block(&[("x", "y")]))].concat(),
-        ),
-        ("padding alone", [open.clone(), frame(DATA, END_STREAM | 8, 1, &[9])].concat()),
-    ];
-    for (name, bytes) in never {
-        let mut connection = Connection::open(world.gateway.address).await;
-        connection.send(&bytes).await;
-        // The client's own reset is answered with nothing.
-        connection.send(&frame(PING, 0, 0, &[0; 8])).await;
-        if name != "a reset" {
-            assert!(connection.until(settled).await, "{name}: {:?}", connection.heard);
-        }
-        drop(connection);
-        let whole = world.core.take();
-        assert!(whole.is_empty(), "{name} reached the upstream whole: {whole:?}");
-    }
-    // A pooled connection on which a body was broken off is not used again.
     assert!(world.core.garbage().is_empty(), "{:?}", world.core.garbage());
     world.lives().await;
 }
@@ -371,78 +212,4 @@ async fn r30_streams_that_are_reset_at_once_end_the_connection_and_trouble_nobod
     world.core.take();
     world.core.take_begun();
     world.lives().await;
-}
-
-#[tokio::test]
-async fn pingora_935_an_empty_last_frame_is_one_end_of_the_body() {
-    let world = World::start().await;
-    let head = frame(HEADERS, END_HEADERS, 1, &block(&[POST, SCHEME, PATH, AUTHORITY]));
-    for pieces in [&[&b"abc"[..], b""][..], &[b"abc", b"", b"def", b""], &[b""], &[b"", b""]] {
-        let mut bytes = head.clone();
-        for (at, piece) in pieces.iter().enumerate() {
-            let flags = if at + 1 == pieces.len() { END_STREAM } else { 0 };
-            bytes.extend(frame(DATA, flags, 1, piece));
-        }
-        let heard = world.http2(&bytes).await;
-        assert_eq!(heard.status(1), Some(200), "{heard:?}");
-        let [seen] = &world.core.take()[..] else { panic!("one request") };
-        assert_eq!(seen.body, pieces.concat());
-        // The connection to the upstream is clean for whoever comes next.
-        world.core.take_begun();
-        world.lives().await;
-        assert!(world.core.garbage().is_empty(), "{:?}", world.core.garbage());
-    }
-}
-
-#[tokio::test]
-async fn an_early_refusal_on_http2_is_a_whole_answer() {
-    let world = World::start().await;
-    let reader = format!("Bearer {}", world.issuer.token("bob", "reader"));
-    let admin = format!("Bearer {}", world.issuer.token("alice", "admin"));
-    let path = (":path", "/api/credential/v1");
-    let large = ("content-length", "40000");
-    let cases: [(u16, &str, Vec<(&str, &str)>); 4] = [
-        (401, "credential_missing", vec![]),
-        (403, "permission_missing", vec![("authorization", &reader)]),
-        (413, "body_too_large", vec![("authorization", &admin), large]),
-        (413, "body_too_large", vec![("authorization", &admin)]),
-    ];
-    for (status, reason, more) in cases {
-        let fields: Vec<_> = [POST, SCHEME, path, AUTHORITY].into_iter().chain(more).collect();
-        let body = [
-            frame(DATA, 0, 1, &[b'a'; 16_000]),
-            frame(DATA, 0, 1, &[b'a'; 16_000]),
-            frame(DATA, END_STREAM, 1, &[b'a'; 8_000]),
-        ]
-        .concat();
-        let head = frame(HEADERS, END_HEADERS, 1, &block(&fields));
-        // With its body at once, and with a body that comes after the answer.
-        for late in [false, true] {
-            if late && (status, fields.len()) == (413, 5) {
-                // Nothing is too large before it is there.
-                continue;
-            }
-            let mut connection = Connection::open(world.gateway.address).await;
-            connection.send(&head).await;
-            if late {
-                connection.until(|heard| heard.status(1).is_some()).await;
-            }
-            connection.send(&body).await;
-            // What is said after the ping is said after all that concerns the stream.
-            connection.until(settled).await;
-            let heard = &connection.heard;
-            assert_eq!(heard.status(1), Some(status), "{reason}, {late}: {heard:?}");
-            assert!(heard.ended.contains(&1), "{reason}, {late}: {heard:?}");
-            assert!(
-                heard.reset.is_empty() && heard.goaway.is_none(),
-                "{reason}, {late}: {heard:?}"
-            );
-            let content = String::from_utf8_lossy(&heard.content).into_owned();
-            assert_eq!(crate::support::reason(&content), reason, "{late}");
-            // The connection goes on.
-            connection.send(&get(3, PLAIN)).await;
-            assert!(connection.until(|heard| heard.ended.contains(&3)).await, "{reason}");
-            assert!(world.core.take().iter().all(|seen| seen.target() == "/ssi/x"));
-        }
-    }
 }
