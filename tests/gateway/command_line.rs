@@ -227,24 +227,24 @@ async fn connect(gateway: &Gateway, change: impl Fn(&str) -> String) -> (String,
 async fn check_connect_asks_everybody() {
     let (issuer, core) = (Issuer::start().await, Recorder::start("").await);
     let gateway = Gateway::start(Settings::new(&issuer.url, core.address)).await;
-    let (said, code) = connect(&gateway, str::to_owned).await;
+    let (told, code) = connect(&gateway, str::to_owned).await;
     let server = core.address.to_string();
     assert!(
-        said.contains("ok    iam.issuer, keys: ") && said.contains("keys that can be used"),
-        "{said}"
+        told.contains("ok    iam.issuer, keys: ") && told.contains("keys that can be used"),
+        "{told}"
     );
-    assert!(said.contains(&format!("ok    upstreams.core, {server}: connects")), "{said}");
-    assert_eq!(code, 0, "{said}");
+    assert!(told.contains(&format!("ok    upstreams.core, {server}: connects")), "{told}");
+    assert_eq!(code, 0, "{told}");
 
     let nobody = format!("127.0.0.1:{}", free_port());
-    let (said, code) = connect(&gateway, |text| text.replace(&server, &nobody)).await;
-    assert!(said.contains(&format!("FAIL  upstreams.core, {nobody}: ")), "{said}");
-    assert_eq!(code, 69, "{said}");
+    let (told, code) = connect(&gateway, |text| text.replace(&server, &nobody)).await;
+    assert!(told.contains(&format!("FAIL  upstreams.core, {nobody}: ")), "{told}");
+    assert_eq!(code, 69, "{told}");
     let away = format!("http://{nobody}");
-    let (said, code) = connect(&gateway, |text| text.replace(&issuer.url, &away)).await;
-    assert!(said.contains("FAIL  iam.issuer, keys: ") && code == 69, "{said}");
-    let (said, code) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
-    assert!(said.contains("iamb") && !said.contains("ok  ") && code == 78, "{said}");
+    let (told, code) = connect(&gateway, |text| text.replace(&issuer.url, &away)).await;
+    assert!(told.contains("FAIL  iam.issuer, keys: ") && code == 69, "{told}");
+    let (told, code) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
+    assert!(told.contains("iamb") && !told.contains("ok  ") && code == 78, "{told}");
 }
 
 /// Sound, but for what a test changes.
