@@ -52,6 +52,7 @@ fn printed(arguments: &[&str]) -> String {
 }
 
 /// Runs a tool that may not be there; `None` and a line on standard error when it is not.
+#[expect(clippy::print_stderr, reason = "what was not checked is said")]
 fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(name).args(arguments).output() {
         Ok(output) => Some(output),

@@ -147,7 +147,8 @@ fn from_file(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
 fn from_environment(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
     let name = cx.text(node, "the name of an environment variable")?;
     match cx.surroundings.variable(name) {
-        Some(text) => accept(node, cx, text),
+        // As from a file: what wrote it may have ended the line.
+        Some(text) => accept(node, cx, text.trim_end_matches(['\r', '\n']).to_owned()),
         None => cx.wrong(node, "is not set in the environment, or is not UTF-8 text"),
     }
 }
