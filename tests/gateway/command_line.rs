@@ -227,24 +227,24 @@ async fn connect(gateway: &Gateway, change: impl Fn(&str) -> String) -> (String,
 async fn check_connect_asks_everybody() {
     let (issuer, core) = (Issuer::start().await, Recorder::start("").await);
     let gateway = Gateway::start(Settings::new(&issuer.url, core.address)).await;
-    let (told, code) = connect(&gateway, str::to_owned).await;
+    let (told, exit) = connect(&gateway, str::to_owned).await;
     let server = core.address.to_string();
     assert!(
         told.contains("ok    iam.issuer, keys: ") && told.contains("keys that can be used"),
         "{told}"
     );
     assert!(told.contains(&format!("ok    upstreams.core, {server}: connects")), "{told}");
-    assert_eq!(code, 0, "{told}");
+    assert_eq!(exit, 0, "{told}");
 
     let nobody = format!("127.0.0.1:{}", free_port());
-    let (told, code) = connect(&gateway, |text| text.replace(&server, &nobody)).await;
+    let (told, exit) = connect(&gateway, |text| text.replace(&server, &nobody)).await;
     assert!(told.contains(&format!("FAIL  upstreams.core, {nobody}: ")), "{told}");
-    assert_eq!(code, 69, "{told}");
+    assert_eq!(exit, 69, "{told}");
     let away = format!("http://{nobody}");
-    let (told, code) = connect(&gateway, |text| text.replace(&issuer.url, &away)).await;
-    assert!(told.contains("FAIL  iam.issuer, keys: ") && code == 69, "{told}");
-    let (told, code) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
-    assert!(told.contains("iamb") && !told.contains("ok  ") && code == 78, "{told}");
+    let (told, exit) = connect(&gateway, |text| text.replace(&issuer.url, &away)).await;
+    assert!(told.contains("FAIL  iam.issuer, keys: ") && exit == 69, "{told}");
+    let (told, exit) = connect(&gateway, |text| text.replace("iam:", "iamb:")).await;
+    assert!(told.contains("iamb") && !told.contains("ok  ") && exit == 78, "{told}");
 }
 
 /// Sound, but for what a test changes.
