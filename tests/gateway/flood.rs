@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::support::{Gateway, Issuer, Recorder, Settings, gateway::client};
+use crate::support::{Gateway, Issuer, Recorder, Settings, gateway::client, holdings::Holdings};
 
 const IDLE: usize = 5_000;
 const SLOW: usize = 1_000;
@@ -53,12 +53,6 @@ async fn resets(mut stream: TcpStream) -> bool {
     end.is_ok()
 }
 
-fn resident(gateway: &Gateway) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.process())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 /// Both ends of each connection are descriptors, of this process and of the gateway.
 fn descriptors() -> bool {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
@@ -76,7 +70,7 @@ async fn a_good_request_is_answered_amid_idle_slow_and_resetting_clients() {
         .with("logs: { format: json, level: warn, access: off, audit: off }\n")
         .route("path: /open, access: public");
     let gateway = Gateway::start(settings).await;
-    let before = resident(&gateway);
+    let before = Holdings::of(gateway.process()).mebibytes();
 
     let mut crowd = Vec::with_capacity(IDLE + SLOW);
     for _ in 0..IDLE {
@@ -108,7 +102,7 @@ async fn a_good_request_is_answered_amid_idle_slow_and_resetting_clients() {
             slow.write_all(b"a").await.unwrap();
         }
     }
-    let resident = resident(&gateway);
+    let resident = Holdings::of(gateway.process()).mebibytes();
     println!("longest answer {longest:?}; resident {before} MiB, then {resident} MiB");
     assert!(longest < Duration::from_secs(2), "{longest:?}");
     assert!(resident < 300, "{resident} MiB");

@@ -1,7 +1,9 @@
 //! A gateway under test: the real binary, an issuer whose key the test holds, and an upstream
 //! that writes down every byte it gets.
 
+pub(crate) mod fault;
 pub(crate) mod gateway;
+pub(crate) mod holdings;
 pub(crate) mod issuer;
 pub(crate) mod outside_sts;
 pub(crate) mod people;

@@ -16,6 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::{demo::stand_in::jose::SigningKey, support::issuer};
 
@@ -75,9 +76,14 @@ struct Book {
 impl Provider {
     /// Starts one.
     pub(crate) async fn start() -> Arc<Self> {
-        let (listener, address) = super::listener().await;
+        Self::known_as(super::listener().await.0, None)
+    }
+
+    /// Starts one on this listener that goes by another address, where something stands before it.
+    pub(crate) fn known_as(listener: TcpListener, url: Option<String>) -> Arc<Self> {
+        let address = listener.local_addr().unwrap();
         let provider = Arc::new(Self {
-            url: format!("http://{address}"),
+            url: url.unwrap_or_else(|| format!("http://{address}")),
             key: SigningKey::generate("iam").unwrap(),
             script: Mutex::new(Script {
                 lifetime: 600,
