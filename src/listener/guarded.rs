@@ -36,7 +36,7 @@ use crate::{
     connection::{Connection, Cut, Pace, Patience, crowd::Crowd},
     gateway::fresh_id,
     refusal::{Reason, Refusal},
-    telemetry::record::Records,
+    telemetry::record::{Record, Records},
 };
 
 /// Lets connections in, or not, and puts them under guard.
@@ -225,6 +225,19 @@ impl Paced {
         log::debug!(client; "closed: {}", cut.word());
     }
 
+    /// The record of what never became a request, and its answer as it goes over the wire.
+    fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
+        let routes = Arc::new(self.records.metrics.routes(&[]));
+        let mut record = Record::begin(Arc::clone(&self.records), routes, Instant::now());
+        record.facts.request_id = fresh_id();
+        record.facts.client = address(self.stream.get_socket_digest().as_deref());
+        record.refused(refusal);
+        let answer = Answer::refusal(refusal, &record.facts.request_id, false);
+        let wire = wire(&answer, &record.facts.request_id);
+        record.finish(answer.status.as_u16(), answer.body.len());
+        wire
+    }
+
     /// Writes an answer of ours in place of Pingora's own, which it gives to what is no request
     /// and never shows us: 400, or 405 for CONNECT. Theirs has no reason and names the server.
     fn poll_replaced(&mut self, cx: &mut Context<'_>, theirs: &[u8]) -> Poll<Result<usize>> {
@@ -235,7 +248,8 @@ impl Paced {
             } else {
                 Reason::MalformedRequest
             };
-            self.replacement = Some(wire(&Refusal::new(reason, "no request")).into());
+            let answer = self.refuse(&Refusal::new(reason, "no request that could be read"));
+            self.replacement = Some(answer.into());
         }
         while let Some(left) = self.replacement.as_mut().filter(|left| !left.is_empty()) {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, left))?;
@@ -259,7 +273,7 @@ impl Paced {
         self.closed = true;
         self.tell(cut);
         if cut == Cut::SlowHead && self.pace.is_http1() {
-            let answer = wire(&Refusal::new(Reason::RequestTimeout, cut.word()));
+            let answer = self.refuse(&Refusal::new(Reason::RequestTimeout, cut.word()));
             let told = Pin::new(&mut self.stream).poll_write(cx, &answer);
             if matches!(told, Poll::Ready(Ok(_))) {
                 // What is not sent at once is not waited for.
@@ -270,10 +284,8 @@ impl Paced {
     }
 }
 
-/// A refusal as it goes over the wire, for what never became a request.
-fn wire(refusal: &Refusal) -> Vec<u8> {
-    let id = fresh_id();
-    let answer = Answer::refusal(refusal, &id, false);
+/// An answer in HTTP/1.1, after which the connection ends.
+fn wire(answer: &Answer, id: &str) -> Vec<u8> {
     let mut wire = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
     let length = answer.body.len().to_string();
     let ours = [

@@ -176,6 +176,7 @@ async fn what_is_no_request_gets_an_answer_of_ours() {
         assert_eq!(said.matches("HTTP/1.1").count(), 1);
     }
     assert!(core.take().is_empty());
+    gateway.says(&["\"kind\":\"access\"", "\"reason\":\"malformed_request\"", "127.0.0.1"]).await;
     let metrics = gateway.metrics().await;
     assert!(
         metrics.contains("portcullis_connections_cut_total{reason=\"malformed\"} 4"),
