@@ -1,5 +1,5 @@
 //! A client's connection under guard: everything that Pingora reads from it passes
-//! [`Pace`](crate::connection::Pace), and every connection has a [`Place`].
+//! [`Pace`], and every connection has a [`Place`](crate::connection::crowd::Place).
 
 use std::{
     fmt,
