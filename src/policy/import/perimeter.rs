@@ -44,7 +44,11 @@ pub fn separation(document: &Document, operation: &Operation) -> Separation {
         return Separation::Closed(format!("an organisation can stand in {place}"));
     }
     let mut places = operation.places.clone();
-    if places.is_empty() {
+    // An organisation in the query says nothing of the resource in the path.
+    let named_in_path = |name: &str| {
+        places.iter().any(|it| matches!(&it.place, Place::Path(place) if place == name))
+    };
+    if !parameters(operation.path.as_str()).all(named_in_path) {
         match in_path(document, operation) {
             Ok(Some(place)) => places.push(place),
             Ok(None) => {}
@@ -120,6 +124,11 @@ fn told(named: &NamedPlace) -> String {
 
 fn lookup(path: String, pointer: String) -> NamedPlace {
     NamedPlace { place: Place::Lookup { path, pointer }, optional: false }
+}
+
+/// The names between braces of a path.
+fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split('}').next())
 }
 
 /// The look-up of the resource that the path names.

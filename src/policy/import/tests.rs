@@ -322,3 +322,37 @@ proptest! {
         }
     }
 }
+
+/// Whoever names their own organisation in the query could name another's resource in the path.
+#[test]
+fn a_resource_in_the_path_is_looked_up_whatever_else_a_request_names() {
+    let told = "responses: { '200': { content: { application/json: { schema: { type: object, \
+                properties: { organisationId: { type: string } } } } } } }";
+    let in_query = "parameters: [ { name: organisationId, in: query, required: true } ]";
+    let text = format!(
+        "openapi: 3.1.0\ninfo: {{ title: Things, version: 1.0.0 }}\npaths:\n  \
+         /api/thing/v1/{{id}}:\n    get: {{ x-permissions: [A], {told} }}\n  \
+         /api/thing/v1/{{id}}/share:\n    post: {{ x-permissions: [A], {in_query} }}\n  \
+         /api/secret/v1/{{id}}:\n    get: {{ x-permissions: [A], {in_query} }}\n  \
+         /api/part/v1/{{organisationId}}:\n    get: {{ x-permissions: [A] }}\n"
+    );
+    let document = read(&text).unwrap();
+    let of = |path: &str| {
+        let operation = document.operations.iter().find(|it| it.path.as_str() == path).unwrap();
+        perimeter::separation(&document, operation)
+    };
+    let perimeter::Separation::Places(places) = of("/api/thing/v1/{id}/share") else {
+        panic!("it is closed");
+    };
+    let places: Vec<_> = places.into_iter().map(|it| it.place).collect();
+    let lookup = Place::Lookup {
+        path: "/api/thing/v1/{id}".to_owned(),
+        pointer: "/organisationId".to_owned(),
+    };
+    assert_eq!(places, [Place::Query("organisationId".to_owned()), lookup]);
+    let closed = of("/api/secret/v1/{id}");
+    assert!(matches!(closed, perimeter::Separation::Closed(_)), "{closed:?}");
+    // The parameter is the organisation itself.
+    let own = of("/api/part/v1/{organisationId}");
+    assert!(matches!(own, perimeter::Separation::Places(places) if places.len() == 1));
+}
