@@ -409,7 +409,11 @@ mod tests {
     fn alerts_look_at_metrics_that_there_are() {
         let rules: serde_yaml::Value =
             serde_yaml::from_str(include_str!("../../conf/alerts.yaml")).unwrap();
-        let source = include_str!("metrics.rs");
+        let source = concat!(
+            include_str!("metrics.rs"),
+            include_str!("metrics/connections.rs"),
+            include_str!("metrics/reloads.rs"),
+        );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {
             assert!(rule["alert"].is_string() && rule["annotations"]["summary"].is_string());

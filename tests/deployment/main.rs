@@ -15,6 +15,7 @@ mod image;
 mod kubernetes;
 mod reference;
 mod systemd;
+mod troubleshooting;
 
 use std::{
     fs,
@@ -33,6 +34,13 @@ fn top() -> &'static Path {
 
 fn read(path: &str) -> String {
     fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The source of every metric's name.
+fn metrics() -> String {
+    ["metrics.rs", "metrics/connections.rs", "metrics/reloads.rs"]
+        .map(|file| read(&format!("src/telemetry/{file}")))
+        .concat()
 }
 
 /// The documents of a YAML file.
