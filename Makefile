@@ -9,7 +9,7 @@ CARGO_DENY := $(TOOLS)/bin/cargo-deny
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser bench check fmt clippy doc deny advisories clean
+.PHONY: help demo build test test-rust test-browser soak bench check fmt clippy doc deny advisories clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -33,6 +33,10 @@ test-browser: ## the gateway, an OpenID provider and Chromium together
 	@tests/install-prerequisites build browser
 	$(CARGO) build --locked --features demo --bins
 	cd tests/browser && PORTCULLIS_BIN_DIR="$(abspath $(TARGET_DIR))/debug" node --test
+
+soak: ## half an hour of mixed traffic, reloads and faults; SOAK_SECONDS says otherwise
+	@tests/install-prerequisites build
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(CARGO) test --locked --all-features --test gateway soak:: -- --nocapture
 
 bench: ## what single steps cost; load-tests/README.md has the figures
 	@tests/install-prerequisites build

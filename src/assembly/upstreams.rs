@@ -1,13 +1,8 @@
 //! The upstreams, with their TLS files read.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -21,11 +16,8 @@ use crate::{
 };
 
 pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<String, Arc<Upstream>> {
-    /// A connection that was made under one configuration's trust is not used under another's.
-    static GROUP: AtomicU64 = AtomicU64::new(0);
     let mut upstreams = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
-        let group = GROUP.fetch_add(1, Ordering::Relaxed);
         let path = format!("upstreams.{name}");
         let tls = match &upstream.tls {
             Some(tls) => match self::tls(tls, &path, defects) {
@@ -66,11 +58,35 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<Strin
             },
             retries: upstream.retries,
         };
-        if let Some(upstream) = defects.take(&path, Upstream::new(settings, group)) {
+        if let Some(upstream) =
+            defects.take(&path, Upstream::new(settings, group(name, upstream.tls.as_ref())))
+        {
             upstreams.insert(name.clone(), Arc::new(upstream));
         }
     }
     upstreams
+}
+
+/// Names a pool of connections: those of one upstream that were made under the same trust. Pingora
+/// keeps connections apart by address and name, and not by the authorities they were judged by, so
+/// that one from before a reload would be used after it.
+fn group(name: &str, tls: Option<&config::UpstreamTls>) -> u64 {
+    let mut context = Context::new(&SHA256);
+    let mut add = |part: &[u8]| {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    };
+    add(name.as_bytes());
+    if let Some(tls) = tls {
+        add(tls.server_name.as_bytes());
+        for file in [&tls.ca, &tls.client_certificate, &tls.client_key] {
+            // What cannot be read is a defect, and told elsewhere.
+            add(&file.as_ref().map(|file| fs::read(file).unwrap_or_default()).unwrap_or_default());
+        }
+    }
+    let digest = context.finish();
+    let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    u64::from_le_bytes(first)
 }
 
 fn tls(tls: &config::UpstreamTls, path: &str, defects: &mut Defects) -> Option<Tls> {

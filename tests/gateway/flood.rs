@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 
@@ -18,10 +18,13 @@ const SLOW: usize = 1_000;
 const FLOODS: usize = 8;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// From an address of the crowd's own, whose ports nobody else needs.
 async fn connect(gateway: &Gateway) -> TcpStream {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        match TcpStream::connect(gateway.address).await {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        match socket.connect(gateway.address).await {
             Ok(stream) => return stream,
             // The queue of those who wait to be accepted is full.
             Err(error) => assert!(Instant::now() < until, "{error}"),

@@ -40,6 +40,7 @@ mod replicas;
 mod revoked;
 mod separation;
 mod slow_answers;
+mod soak;
 mod spellings;
 mod sts_failures;
 mod sts_forgeries;

@@ -13,7 +13,10 @@ pub(crate) mod redis;
 pub(crate) mod revoking;
 pub(crate) mod token_service;
 
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,9 +44,17 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago: none that the system gives to whoever connects somewhere, and
+/// none that was asked for here before.
 pub(crate) fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_240 + offset % 22_000).unwrap();
+        if StdListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Sends bytes as they are and returns everything that comes back until the other end closes.
