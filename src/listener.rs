@@ -161,6 +161,8 @@ pub fn serve(
     Ok(())
 }
 
+/// Pingora's bound of tries, however few are configured at the start.
+const MOST_TRIES: usize = 16;
 /// Idle upstream connections kept, for each thread.
 const KEPT_CONNECTIONS: usize = 512;
 /// Closing a connection now and then frees what it has gathered, and lets balancers balance.
@@ -183,9 +185,11 @@ fn guard(config: &Config, records: &Arc<Records>) -> Guard {
     Guard::new(Arc::new(crowd), Arc::clone(records), patience)
 }
 
-/// Tries of one request at the upstream that allows most; each counts its own.
+/// Tries of one request at the upstream that allows most; each counts its own. A reload may allow
+/// more than the start did.
 fn tries(config: &Config) -> usize {
-    1 + config.upstreams.values().map(|upstream| upstream.retries).max().unwrap_or_default()
+    let most = config.upstreams.values().map(|upstream| upstream.retries).max();
+    (1 + most.unwrap_or_default()).max(MOST_TRIES)
 }
 
 fn addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {

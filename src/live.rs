@@ -78,7 +78,7 @@ impl Live {
 
     /// Gets what the first request needs: addresses of every upstream, whether they answer, and
     /// the keys. An issuer that is down does not keep public routes from being served: after a
-    /// while it goes on without, and says so.
+    /// while it goes on without, and says so. Keys that are known already are not waited for.
     pub async fn prepare(&self) {
         let fetch = async {
             for upstream in &self.state.upstreams {
@@ -91,6 +91,10 @@ impl Live {
             for (name, keys) in &self.keys {
                 while let Err(error) = keys.refresh().await {
                     log::warn!("no {name} keys yet: {error}");
+                    if keys.current().is_some() {
+                        // Those of the configuration before.
+                        break;
+                    }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }

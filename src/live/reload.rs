@@ -112,7 +112,9 @@ impl Reloading {
                     "since its files changed"
                 }
             };
+            let before = print(&files).await;
             let read = self.reload(why).await;
+            let steady = print(&files).await == before;
             if let Some(started) = read.tasks {
                 _tasks = started;
                 files = read.files;
@@ -121,7 +123,8 @@ impl Reloading {
                 files.extend(read.files);
             }
             seen = print(&files).await;
-            judged = seen;
+            // What changed while it was read was perhaps not what was read.
+            judged = if steady { seen } else { Print::default() };
         }
     }
 
