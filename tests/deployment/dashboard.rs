@@ -23,6 +23,8 @@ fn the_dashboard_shows_metrics_that_there_are() {
             let before = shown.len();
             shown.extend(names.map(|it| it.trim_end_matches("_bucket").to_owned()));
             assert!(shown.len() > before, "{expression} shows nothing of ours");
+            let chosen = expression.matches("{job=~\"$job\",instance=~\"$instance\"").count();
+            assert_eq!(chosen, shown.len() - before, "{expression} shows what was not chosen");
         }
     }
     for name in &shown {
