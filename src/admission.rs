@@ -10,6 +10,7 @@
 
 mod caller;
 mod exchange;
+mod extension;
 mod lookup;
 mod own_endpoint;
 mod rate;
@@ -28,6 +29,7 @@ pub use self::{
 use crate::{
     authentication::Authenticator,
     credential::{self, ActAs, Credential, Sources},
+    extension::{Authenticator as OfExtension, Extensions},
     identity::Identity,
     login::{Choice, Login, Standing},
     lookup::{Lookup, Lookups},
@@ -79,6 +81,8 @@ pub struct State {
     pub lookups: Arc<Lookups>,
     /// For which audiences our exchange endpoint issues tokens, when it is on.
     pub exchange: Option<Arc<[Arc<str>]>>,
+    /// What is the program's own.
+    pub extensions: Arc<Extensions>,
 }
 
 /// What browsers need.
@@ -96,6 +100,8 @@ pub struct Target {
     pub label: Arc<str>,
     /// What it demands.
     pub policy: Policy,
+    /// Authenticators of extensions that count here; `None` almost everywhere.
+    pub(crate) authenticators: Option<Arc<[OfExtension]>>,
     /// Where a request names its organisation.
     pub places: Vec<Named>,
     /// What is asked where a request names a resource and no organisation.
@@ -245,6 +251,7 @@ impl State {
         let looked = self.look_up(&identified, headers, body, facts, now).await?;
         let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
+        self.check(&allowed, request, headers, facts).await?;
         let Target { upstream, act_as, .. } = &allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
         let (permit, sources) = (&allowed.permit, self.sources());

@@ -27,6 +27,7 @@ use crate::{
     authentication::{Accepted, Authenticator, TrustedIssuer},
     bearer::verified::Verified,
     config::{self, Config, Loaded, RedisUrl},
+    extension::Extensions,
     http_client,
     jwks::Jwks,
     login::{self, Login},
@@ -90,7 +91,18 @@ impl Defects {
 /// # Errors
 /// Every defect found.
 pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
-    assemble_after(loaded, None)
+    assemble_with(loaded, &Arc::default())
+}
+
+/// Makes the parts for a program with extensions.
+///
+/// # Errors
+/// Every defect found.
+pub(crate) fn assemble_with(
+    loaded: &Loaded,
+    extensions: &Arc<Extensions>,
+) -> Result<Assembly, Vec<Defect>> {
+    assemble_after(loaded, None, extensions)
 }
 
 /// Makes the parts of a configuration that takes the place of another. What the one before knows
@@ -98,7 +110,11 @@ pub fn assemble(loaded: &Loaded) -> Result<Assembly, Vec<Defect>> {
 ///
 /// # Errors
 /// Every defect found.
-pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembly, Vec<Defect>> {
+pub(crate) fn assemble_after(
+    loaded: &Loaded,
+    before: Option<&State>,
+    extensions: &Arc<Extensions>,
+) -> Result<Assembly, Vec<Defect>> {
     let config = &loaded.config;
     let mut defects = Defects::default();
     let iam = identity_provider::http(config, &mut defects);
@@ -116,11 +132,12 @@ pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembl
     let at_provider = provider.as_ref().zip(logout);
     let browsers = browsers(config, at_provider, authenticator, sessions, &mut defects);
     let roles = token_service::roles(config, &mut defects);
-    let upstreams = upstreams::assemble(config, &mut defects);
+    let upstreams = upstreams::assemble(config, extensions, &mut defects);
     let verify = verify_iam(authenticator());
     let users = technical_users::assemble(config, iam.as_ref(), &verify, &mut defects);
     let mut lookups = lookups::assemble(config, &upstreams, &mut defects);
-    let routes = routes::assemble(config, &upstreams, &users, &mut lookups, &mut defects);
+    let ends = routes::Ends { upstreams: &upstreams, technical_users: &users, extensions };
+    let routes = routes::assemble(config, ends, &mut lookups, &mut defects);
     let watches = watches::assemble(loaded, &mut defects);
     let perimeter = perimeter(config, &upstreams, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
@@ -142,6 +159,7 @@ pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembl
         rates: Arc::new(rates(config)),
         lookups: lookups.known(),
         exchange: token_service::audiences(config),
+        extensions: Arc::clone(extensions),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
     Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches })

@@ -10,8 +10,9 @@ mod token;
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -21,6 +22,7 @@ use clap_complete::Shell;
 use crate::{
     assembly::Assembly,
     config::{self, Config, SessionStore},
+    extension::{Extensions, Sinks},
     perimeter,
     sts::issuer,
 };
@@ -129,6 +131,9 @@ enum KeyKind {
     Issuer,
 }
 
+/// The program itself is wrong (`EX_SOFTWARE`).
+const EX_SOFTWARE: u8 = 70;
+
 /// The configuration has faults (`EX_CONFIG`).
 const EX_CONFIG: u8 = 78;
 
@@ -140,15 +145,20 @@ const CHECK_CODES: &str = "Exit codes: 0 well; 2 wrong usage; 69 somebody does n
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    extended(&Arc::default(), Vec::new())
+}
+
+/// The same for a program with extensions.
+pub(crate) fn extended(extensions: &Arc<Extensions>, sinks: Sinks) -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(file) => run::run(&file.config),
-        Command::Check(file) => check(&file),
-        Command::Explain(command) => explain::explain(&command),
-        Command::Policy(command) => policy::policy(&command),
+        Command::Run(file) => run::run(&file.config, extensions, sinks),
+        Command::Check(file) => check(&file, extensions),
+        Command::Explain(command) => explain::explain(&command, extensions),
+        Command::Policy(command) => policy::policy(&command, extensions),
         Command::Audit(audit::Audit::Verify(files)) => audit::verify(&files),
         Command::Keys(Keys::Generate { kind }) => generate(kind),
-        Command::Token(token::Token::Inspect(command)) => token::inspect(&command),
+        Command::Token(token::Token::Inspect(command)) => token::inspect(&command, extensions),
         Command::Schema => print(&format!("{:#}\n", config::schema())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -159,8 +169,18 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn check(Check { file, connect }: &Check) -> u8 {
-    match run::load(&file.config) {
+/// Serves, without a command line.
+pub(crate) fn serve(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks) -> ExitCode {
+    ExitCode::from(run::run(path, extensions, sinks))
+}
+
+/// Says why a program does not start.
+pub(crate) fn fail(why: &str) -> ExitCode {
+    ExitCode::from(complain(why, EX_SOFTWARE))
+}
+
+fn check(Check { file, connect }: &Check, extensions: &Arc<Extensions>) -> u8 {
+    match run::load(&file.config, extensions) {
         Ok((loaded, assembly)) => {
             let routes = loaded.config.routes.len();
             for warning in loaded.warnings() {

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
+    extension::{self, Source},
     identity::{Identity, Proof},
     policy::{Permit, Rights},
     refusal::{Reason, Refusal},
@@ -27,6 +28,8 @@ pub enum Demand {
     IamToken,
     /// An app token for this audience.
     AppToken(Arc<str>),
+    /// What an extension knows how to get.
+    Extension(Source),
 }
 
 impl Demand {
@@ -88,6 +91,8 @@ pub enum Credential {
     App(Served, Holder),
     /// The upstream's static token.
     Static(Arc<SecretString>),
+    /// What an extension gave.
+    Extension(extension::Credential),
 }
 
 impl Credential {
@@ -101,6 +106,7 @@ impl Credential {
             Self::Own(_) => "app",
             Self::App(_, holder) => holder.word("app"),
             Self::Static(_) => "static",
+            Self::Extension(_) => "extension",
         }
     }
 
@@ -112,6 +118,7 @@ impl Credential {
             Self::Iam(token, _) | Self::Own(token) => Some(token),
             Self::App(served, _) => Some(&served.token.issued.token),
             Self::Static(token) => Some(token),
+            Self::Extension(_) => None,
         }
     }
 }
@@ -129,6 +136,7 @@ impl fmt::Display for Credential {
             Self::App(_, Holder::TechnicalUser) => "the technical user's app token",
             Self::App(_, Holder::Delegate) => "a delegated app token of the token service",
             Self::Static(_) => "the upstream's static token",
+            Self::Extension(_) => "a credential of an extension",
         })
     }
 }
@@ -156,6 +164,8 @@ pub enum Plan<'p> {
     Ready(Credential),
     /// Ask the token service for an app token.
     Ask(&'p Sts, Ask<'p>),
+    /// Ask an extension.
+    Extension(&'p Source),
 }
 
 /// Which credential a request needs, without asking anybody for it.
@@ -180,10 +190,17 @@ pub fn plan<'p>(
                 "the upstream takes IAM tokens and the caller brought an app token",
             ));
         }
+        Demand::IamToken if identity.token.expose_secret().is_empty() => {
+            return Err(Refusal::new(
+                Reason::CredentialInvalid,
+                "the upstream takes IAM tokens and the caller came without one",
+            ));
+        }
         Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone(), Holder::Caller)),
         Demand::AppToken(_) if identity.proof == Proof::AppToken => {
             Plan::Ready(Credential::Own(identity.token.clone()))
         }
+        Demand::Extension(source) => Plan::Extension(source),
         Demand::AppToken(audience) => {
             let sts = sts.ok_or_else(|| {
                 Refusal::new(Reason::StsUnavailable, "no token service is configured")
@@ -296,6 +313,7 @@ async fn own(
 ) -> Result<Credential, Refusal> {
     match plan(permit, demand, sts)? {
         Plan::Ready(credential) => Ok(credential),
+        Plan::Extension(source) => source.obtain(permit).await.map(Credential::Extension),
         Plan::Ask(sts, ask) => {
             let served = sts.app_token(ask, now).await?;
             permit.settle(&served.token.issued.permissions)?;

@@ -37,6 +37,7 @@ use crate::{
     assembly::{self, Assembly, Defect},
     config::Loaded,
     credential::{self, ActAs, Demand, Plan},
+    extension::Extensions,
     jwks::{FetchError, Jwks},
     organisation::Organisation,
     permission::PermissionSet,
@@ -154,8 +155,16 @@ impl Explainer {
     /// # Errors
     /// Every defect that [`assembly::assemble`] finds.
     pub fn new(loaded: &Loaded) -> Result<Self, Vec<Defect>> {
-        let serving = assembly::assemble(loaded)?;
-        let mut vouching = assembly::assemble(loaded)?.state;
+        Self::with(loaded, &Arc::default())
+    }
+
+    /// The same for a program with extensions, which are asked as they are when it serves.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn with(loaded: &Loaded, extensions: &Arc<Extensions>) -> Result<Self, Vec<Defect>> {
+        let serving = assembly::assemble_with(loaded, extensions)?;
+        let mut vouching = assembly::assemble_with(loaded, extensions)?.state;
         let voucher = Voucher::new(&loaded.config)
             .map_err(|message| vec![Defect { key_path: String::new(), message }])?;
         vouching.authenticator = vouching.authenticator.trusting_only(&voucher.keys());
@@ -291,6 +300,7 @@ async fn pass(
         state.login_cookies(headers)?;
         return Ok(Passed::Login);
     };
+    state.check(&allowed, &request, headers, facts).await?;
     let word = foresee(state, &allowed, facts, steps)?;
     let demanded = allowed.target.policy.permissions.named();
     Ok(Passed::Forward(word, allowed.permit.permissions().intersection(&demanded)))
@@ -312,6 +322,10 @@ fn foresee(
         Plan::Ready(credential) => {
             steps.found(|| credential.to_string());
             Ok(credential.word())
+        }
+        Plan::Extension(source) => {
+            steps.found(|| format!("what {source:?} gives, which is not asked here"));
+            Ok("extension")
         }
         Plan::Ask(sts, ask) => {
             let Some(issued) = sts.foresee(&ask)? else {

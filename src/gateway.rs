@@ -28,8 +28,8 @@ use crate::{
     answer::Answer,
     connection::{Connection, Serving},
     credential::Credential,
+    extension::Bodies,
     live::Live,
-    login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
@@ -37,8 +37,10 @@ use crate::{
     time::Timestamp,
 };
 
+mod attested;
 mod downstream;
 mod echo;
+mod filters;
 mod upstream_request;
 
 pub(crate) use self::downstream::fresh_id;
@@ -58,6 +60,8 @@ pub struct RequestCx {
     request: Option<TrustedRequest>,
     state: Arc<State>,
     body_seen: u64,
+    /// What the bodies pass, where filters of extensions want them.
+    bodies: Option<Box<Bodies>>,
     /// Whether the body was asked for here, so that the upstream need not be asked.
     expect_answered: bool,
     connects: usize,
@@ -181,33 +185,6 @@ enum Next {
     Answer(Answer),
 }
 
-/// No service without its audit record: what is next, once that is written. A refusal serves
-/// nobody and so does a logout; neither waits.
-async fn attested(next: Next, cx: &mut RequestCx) -> Result<Next, Refusal> {
-    let written = match &next {
-        Next::Forward(_) => cx.record.intend().await,
-        Next::Answer(answer) if cx.record.facts.event.is_some_and(gives) => {
-            cx.record.attest(answer.status).await
-        }
-        Next::Answer(_) => Ok(()),
-    };
-    match written {
-        Ok(()) => Ok(next),
-        Err(unwritten) => {
-            if matches!(next, Next::Answer(_)) {
-                // What a login gave. A session that was only renewed is still written.
-                cx.cookies = PendingCookies::default();
-            }
-            Err(Refusal::new(Reason::AuditUnavailable, unwritten.to_string()))
-        }
-    }
-}
-
-/// Whether an event at one of our own endpoints gives the caller something.
-fn gives(event: &'static str) -> bool {
-    ![Event::Logout.word(), Event::ProviderLogout.word()].contains(&event)
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = RequestCx;
@@ -222,6 +199,7 @@ impl ProxyHttp for Gateway {
             request: None,
             state: Arc::clone(&live.state),
             body_seen: 0,
+            bodies: None,
             expect_answered: false,
             connects: 0,
             tries: 0,
@@ -241,7 +219,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
         let next = match Self::admit(session, cx).await {
-            Ok(next) if cx.state.audit_required => attested(next, cx).await,
+            Ok(next) if cx.state.audit_required => attested::attested(next, cx).await,
             next => next,
         };
         match next {
@@ -284,10 +262,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         out: &mut RequestHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
+        filters::request(session, cx, out)?;
         let (Stage::Admitted(grant), Some(request)) = (&cx.stage, &cx.request) else {
             return Err(not_admitted());
         };
@@ -296,7 +275,9 @@ impl ProxyHttp for Gateway {
         if cx.expect_answered {
             out.remove_header(&http::header::EXPECT);
         }
-        upstream_request::finish(&cx.state, grant, request, out)
+        upstream_request::finish(&cx.state, grant, request, out)?;
+        filters::unknown_length(cx, out);
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -319,6 +300,7 @@ impl ProxyHttp for Gateway {
             let is_first = is_first && !piece.is_empty();
             *piece = if is_first { new.clone() } else { Bytes::new() };
         }
+        filters::request_body(cx, body, end_of_stream)?;
         // cloudflare/pingora#935: an empty last piece is written as a second end of the chunked
         // body, and the next request on that connection belongs to somebody else.
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -386,7 +368,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
@@ -399,7 +381,18 @@ impl ProxyHttp for Gateway {
                 log::warn!(upstream:% = upstream, header:% = name; "the upstream shows its static token");
             }
         }
+        filters::response(session, cx, response)?;
         downstream::finish_upstream_response(cx, response)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        cx: &mut RequestCx,
+    ) -> Result<Option<Duration>> {
+        filters::response_body(cx, body, end_of_stream).map(|()| None)
     }
 
     async fn fail_to_proxy(

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::{organisation::Organisation, permission::PermissionSet, time::Timestamp};
 
-/// A caller whose credential was verified. Only [`crate::bearer`] and [`crate::session`] make
-/// one, and nothing else may set an identity header or ask for a credential (R32 in spirit:
+/// A caller whose credential was verified. Only [`crate::bearer`], [`crate::session`]
+/// and [`crate::extension`] make one, and nothing else may set an identity header or ask for a credential (R32 in spirit:
 /// unverified claims never have this type).
 #[derive(Clone)]
 pub struct Identity {
@@ -43,6 +43,8 @@ pub enum Proof {
     IamToken,
     /// A bearer app token.
     AppToken,
+    /// What an authenticator of an extension recognises; `token` is empty unless it said one.
+    Extension,
 }
 
 impl Proof {
@@ -53,6 +55,7 @@ impl Proof {
             Self::Session => "session",
             Self::IamToken => "iam_token",
             Self::AppToken => "app_token",
+            Self::Extension => "extension",
         }
     }
 }
@@ -64,6 +67,7 @@ impl fmt::Display for Identity {
             Proof::Session => "a session",
             Proof::IamToken => "an IAM token",
             Proof::AppToken => "an app token",
+            Proof::Extension => "an extension",
         };
         write!(f, "{} by {by} of {}", self.subject, self.issuer)?;
         if let Some(actor) = &self.actor {

@@ -40,6 +40,7 @@ pub mod config;
 pub mod connection;
 pub mod credential;
 pub mod explain;
+pub mod extension;
 mod flight;
 pub mod gateway;
 pub mod http_client;

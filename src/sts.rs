@@ -137,6 +137,7 @@ impl Sts {
     /// `delegation_not_allowed` for a chain of more than one actor.
     pub async fn app_token(&self, ask: Ask<'_>, now: Timestamp) -> Result<Served, Refusal> {
         exchangeable(&ask)?;
+        self.presentable(&ask)?;
         let scope = self.0.scope(&ask);
         let ask = Ask { scope: scope.as_ref(), ..ask };
         let signer = self.issuer().map(|issuer| issuer.signer());
@@ -170,7 +171,18 @@ impl Sts {
     /// `sts_refused` or `delegation_not_allowed` when no token is had for such an ask at all.
     pub fn foresee<'a>(&self, ask: &Ask<'a>) -> Result<Option<&'a PermissionSet>, Refusal> {
         exchangeable(ask)?;
+        self.presentable(ask)?;
         Ok(self.issuer().map(|_| ask.permissions))
+    }
+
+    /// An outside service is shown a token of the caller's; one whom an extension recognised may
+    /// have none, and nobody's token is the same as another's.
+    fn presentable(&self, ask: &Ask<'_>) -> Result<(), Refusal> {
+        if self.issuer().is_none() && ask.identity.token.expose_secret().is_empty() {
+            let detail = "the caller has no IAM token that could be exchanged";
+            return Err(Refusal::new(Reason::StsRefused, detail));
+        }
+        Ok(())
     }
 
     /// Forgets a token that the upstream would not take, unless it has been replaced since.

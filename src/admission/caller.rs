@@ -36,6 +36,9 @@ impl State {
         if target.policy.public {
             return Ok(nobody(Authentication::NotPresented));
         }
+        if let Some(authentication) = self.recognised(target, request, headers, now).await? {
+            return Ok(nobody(authentication));
+        }
         let failed = |refusal| Authentication::Failed { refusal, session: false };
         let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
         let accepts = target.policy.accepts;

@@ -7,6 +7,7 @@ use crate::{
     admission::Target,
     config::{self, Accept, Access, Config},
     credential::{ActAs, Demand},
+    extension::{Authenticator, Extensions},
     organisation::place::{Named, Place},
     policy::{Accepts, Acting, Policy, condition::Condition},
     route::{Methods, Pattern, RouteTable},
@@ -14,10 +15,17 @@ use crate::{
     upstream::Upstream,
 };
 
+/// What routes lead to, by name.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'a> {
+    pub(super) upstreams: &'a BTreeMap<String, Arc<Upstream>>,
+    pub(super) technical_users: &'a BTreeMap<String, Arc<TechnicalUser>>,
+    pub(super) extensions: &'a Extensions,
+}
+
 pub(super) fn assemble(
     config: &Config,
-    upstreams: &BTreeMap<String, Arc<Upstream>>,
-    technical_users: &BTreeMap<String, Arc<TechnicalUser>>,
+    Ends { upstreams, technical_users, extensions }: Ends<'_>,
     lookups: &mut Kinds,
     defects: &mut Defects,
 ) -> Option<RouteTable<Target>> {
@@ -43,7 +51,8 @@ pub(super) fn assemble(
         let Some(act_as) = act_as(&route.act_as, technical_users) else { continue };
         let lookups = lookups.of(route, upstream);
         let target = target(config, route, upstream, condition);
-        routes.push((pattern, Target { lookups, act_as, ..target }));
+        let authenticators = authenticators(at, route, extensions, defects);
+        routes.push((pattern, Target { lookups, act_as, authenticators, ..target }));
     }
     RouteTable::new(routes)
         .map_err(|error| {
@@ -86,6 +95,7 @@ fn target(
             },
             enforce: config.enforce && enforced && route.enforce,
         },
+        authenticators: None,
         places: route.organisation.places.iter().filter_map(place).collect(),
         lookups: Vec::new(),
         upstream: Arc::clone(upstream),
@@ -95,6 +105,23 @@ fn target(
         read: route.timeouts.read,
         write: route.timeouts.write,
     }
+}
+
+/// Those of extensions that the route accepts.
+fn authenticators(
+    at: usize,
+    route: &config::Route,
+    extensions: &Extensions,
+    defects: &mut Defects,
+) -> Option<Arc<[Authenticator]>> {
+    let mut accepted = Vec::new();
+    for (place, accept) in route.accept.iter().enumerate() {
+        if let Accept::Authenticator(name) = accept {
+            let path = format!("routes[{at}].accept[{place}].authenticator");
+            accepted.extend(defects.take(&path, extensions.authenticator(name)));
+        }
+    }
+    (!accepted.is_empty()).then(|| accepted.into())
 }
 
 fn act_as(

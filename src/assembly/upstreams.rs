@@ -12,10 +12,15 @@ use super::Defects;
 use crate::{
     config::{self, Config, UpstreamAuth},
     credential::Demand,
+    extension::Extensions,
     upstream::{Health, ServerName, Settings, Timeouts, Tls, Upstream},
 };
 
-pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<String, Arc<Upstream>> {
+pub(super) fn assemble(
+    config: &Config,
+    extensions: &Extensions,
+    defects: &mut Defects,
+) -> BTreeMap<String, Arc<Upstream>> {
     let mut upstreams = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
         let path = format!("upstreams.{name}");
@@ -41,6 +46,14 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> BTreeMap<Strin
                 UpstreamAuth::UnsafeNone => Demand::Unchecked,
                 UpstreamAuth::UnsafeStatic { static_token } => {
                     Demand::Static(Arc::new(static_token.expose().into()))
+                }
+                UpstreamAuth::Extension { source } => {
+                    let source =
+                        defects.take(&format!("{path}.auth.source"), extensions.source(source));
+                    match source {
+                        Some(source) => Demand::Extension(source),
+                        None => continue,
+                    }
                 }
             },
             health: upstream.health.as_ref().map(|health| Health {

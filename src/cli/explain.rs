@@ -6,6 +6,7 @@ use std::{
     io::{self, Read as _},
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use super::{ConfigFile, EX_CONFIG, EX_UNAVAILABLE, complain, print, run};
 use crate::{
     config,
     explain::{Explainer, Explanation, Kind, Question, Who},
+    extension::Extensions,
     organisation::Organisation,
     refusal::Reason,
     telemetry::record::Verdict,
@@ -102,13 +104,13 @@ const EX_USAGE: u8 = 2;
 /// A token, claims or a body longer than any that a gateway takes.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-pub(super) fn explain(command: &Explain) -> u8 {
+pub(super) fn explain(command: &Explain, extensions: &Arc<Extensions>) -> u8 {
     let loaded = match config::load(&command.config.config) {
         Ok(loaded) => loaded,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
     run::install_crypto();
-    let explainer = match Explainer::new(&loaded) {
+    let explainer = match Explainer::with(&loaded, extensions) {
         Ok(explainer) => explainer,
         Err(defects) => return complain(&run::faults(&loaded, defects), EX_CONFIG),
     };

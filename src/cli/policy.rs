@@ -6,6 +6,7 @@ mod cases;
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use super::{ConfigFile, EX_CONFIG, complain, print, run};
 use crate::{
     assembly,
     config::{self, Config, Loaded, UpstreamAuth},
+    extension::Extensions,
     http_client,
     policy::{
         import::{self, Document, LONGEST_DOCUMENT},
@@ -103,7 +105,7 @@ pub(super) struct Source {
     from: Option<Url>,
 }
 
-pub(super) fn policy(command: &Policy) -> u8 {
+pub(super) fn policy(command: &Policy, extensions: &Arc<Extensions>) -> u8 {
     match command {
         Policy::Import { document: source, upstream, perimeter, table } => match source.read() {
             Ok(document) if *table => print(&import::perimeter::table(&document)),
@@ -113,7 +115,7 @@ pub(super) fn policy(command: &Policy) -> u8 {
             Ok(document) => print(&routes_file::render(&document, upstream, &source.name())),
             Err(message) => complain(&message, 1),
         },
-        Policy::Test(command) => cases::test(command),
+        Policy::Test(command) => cases::test(command, extensions),
         Policy::Diff { config, document, upstream } => {
             let loaded = match config::load(&config.config) {
                 Ok(loaded) => loaded,

@@ -14,6 +14,7 @@ use crate::{
     admission::State,
     assembly::{self, Assembly, Defect},
     config::{self, Config, Fault, Faults, Level, Loaded, LogFormat, LogTarget},
+    extension::{Extensions, Sinks, Tee},
     listener,
     live::reload::{Again, Reading},
     perimeter,
@@ -24,13 +25,13 @@ use crate::{
         sink::{
             Sink,
             chain::{Chain, Link},
-            target::{self, Appended, Stream, Syslog},
+            target::{self, Appended, Stream, Syslog, Target},
         },
     },
 };
 
 /// Serves; the exit code says how it ended.
-pub(super) fn run(path: &Path) -> u8 {
+pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks) -> u8 {
     let (loaded, mut files) = config::load_noting_files(path);
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -40,7 +41,7 @@ pub(super) fn run(path: &Path) -> u8 {
     let config = &loaded.config;
     telemetry::start_diagnostics(level(config.logs.level), format(config));
     install_crypto();
-    let assembly = match assemble(&loaded) {
+    let assembly = match assemble(&loaded, extensions) {
         Ok(assembly) => assembly,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
@@ -56,12 +57,12 @@ pub(super) fn run(path: &Path) -> u8 {
     if let Some(responsibility) = perimeter::responsibility(config) {
         log::warn!("{responsibility}");
     }
-    let records = match records(config) {
+    let records = match records(config, sinks) {
         Ok(records) => Arc::new(records),
         Err(error) => return complain(&error, 1),
     };
-    let path = path.to_owned();
-    let again = Again::new(Arc::new(move |before| read_again(&path, before)), files);
+    let (path, extensions) = (path.to_owned(), Arc::clone(extensions));
+    let again = Again::new(Arc::new(move |before| read_again(&path, before, &extensions)), files);
     match listener::serve(config, assembly, again, &records) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
@@ -72,19 +73,22 @@ pub(super) fn run(path: &Path) -> u8 {
 ///
 /// # Errors
 /// All of them.
-pub(super) fn load(path: &Path) -> Result<(Loaded, Assembly), Faults> {
+pub(super) fn load(
+    path: &Path,
+    extensions: &Arc<Extensions>,
+) -> Result<(Loaded, Assembly), Faults> {
     let loaded = config::load(path)?;
     install_crypto();
-    let assembly = assemble(&loaded)?;
+    let assembly = assemble(&loaded, extensions)?;
     Ok((loaded, assembly))
 }
 
 /// Reads a configuration that is to take the place of another.
-fn read_again(path: &Path, before: Option<&State>) -> Reading {
+fn read_again(path: &Path, before: Option<&State>, extensions: &Arc<Extensions>) -> Reading {
     let (loaded, mut files) = config::load_noting_files(path);
     let made = loaded.and_then(|loaded| {
         files.extend(assembly::files(&loaded.config));
-        let assembly = assembly::assemble_after(&loaded, before);
+        let assembly = assembly::assemble_after(&loaded, before, extensions);
         let assembly = assembly.map_err(|defects| faults(&loaded, defects))?;
         Ok((loaded, assembly))
     });
@@ -92,8 +96,8 @@ fn read_again(path: &Path, before: Option<&State>) -> Reading {
     Reading { files, made: made.map_err(lines) }
 }
 
-fn assemble(loaded: &Loaded) -> Result<Assembly, Faults> {
-    assembly::assemble(loaded).map_err(|defects| faults(loaded, defects))
+fn assemble(loaded: &Loaded, extensions: &Arc<Extensions>) -> Result<Assembly, Faults> {
+    assembly::assemble_with(loaded, extensions).map_err(|defects| faults(loaded, defects))
 }
 
 /// Defects of the parts, as faults of the files.
@@ -118,48 +122,64 @@ pub(super) fn install_crypto() {
     }
 }
 
-fn records(config: &Config) -> io::Result<Records> {
+fn records(config: &Config, sinks: Sinks) -> io::Result<Records> {
     let chain = config.logs.audit_chain.as_ref().map(|chain| {
         Chain::new(
             chain.key.as_ref().map(|key| SecretString::from(key.expose())).as_ref(),
             Link::START,
         )
     });
+    let logs = &config.logs;
+    let access = target("access", &logs.access, target::ACCESS, None)?;
+    let audit = target("audit", &logs.audit, target::AUDIT, chain)?;
+    let (audit, audit_format) = if sinks.is_empty() {
+        (audit, format_for(&logs.audit, config))
+    } else {
+        let all: Box<dyn Target> = Box::new(Tee::new(audit, sinks));
+        // Programs read them.
+        (Some(all), Format::Json)
+    };
+    let sink = |name, format, target| match target {
+        Some(target) => Sink::to(name, format, target),
+        None => Ok(Sink::off()),
+    };
     Ok(Records {
-        access: sink("access", &config.logs.access, target::ACCESS, None, config)?,
-        audit: sink("audit", &config.logs.audit, target::AUDIT, chain, config)?,
+        access: sink("access", format_for(&logs.access, config), access)?,
+        audit: sink("audit", audit_format, audit)?,
         metrics: Metrics::new(config.metrics.per_route).map_err(io::Error::other)?,
     })
 }
 
-/// `priority` is the syslog's. Files and the syslog are read by programs, so only a terminal gets
-/// text unasked.
-fn sink(
+/// Where records go; `priority` is the syslog's.
+fn target(
     name: &'static str,
     to: &LogTarget,
     priority: u8,
     chain: Option<Chain>,
-    config: &Config,
-) -> io::Result<Sink> {
-    let asked = match config.logs.format {
-        Some(LogFormat::Text) => Format::Text,
-        Some(LogFormat::Json) | None => Format::Json,
-    };
+) -> io::Result<Option<Box<dyn Target>>> {
     let failed = |path: &Path, error: &io::Error| {
         io::Error::new(error.kind(), format!("{name} records: {}: {error}", path.display()))
     };
-    match to {
-        LogTarget::Stdout => Sink::to(name, format(config), Stream(io::stdout())),
-        LogTarget::Stderr => Sink::to(name, format(config), Stream(io::stderr())),
-        LogTarget::Off => Ok(Sink::off()),
+    Ok(match to {
+        LogTarget::Stdout => Some(Box::new(Stream(io::stdout()))),
+        LogTarget::Stderr => Some(Box::new(Stream(io::stderr()))),
+        LogTarget::Off => None,
         LogTarget::File(path) => {
             let file = Appended::open(path, chain).map_err(|error| failed(path, &error))?;
-            Sink::to(name, asked, file)
+            Some(Box::new(file))
         }
         LogTarget::Syslog(path) => {
             let syslog = Syslog::open(path, priority).map_err(|error| failed(path, &error))?;
-            Sink::to(name, asked, syslog)
+            Some(Box::new(syslog))
         }
+    })
+}
+
+/// Files and the syslog are read by programs, so only a terminal gets text unasked.
+fn format_for(to: &LogTarget, config: &Config) -> Format {
+    match (to, config.logs.format) {
+        (LogTarget::File(_) | LogTarget::Syslog(_), None) => Format::Json,
+        _ => format(config),
     }
 }
 

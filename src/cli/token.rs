@@ -1,6 +1,9 @@
 //! `portcullis token inspect`: what a token says, and whether this configuration would take it.
 
-use std::io::{self, Read as _};
+use std::{
+    io::{self, Read as _},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
@@ -12,6 +15,7 @@ use crate::{
     bearer::MAX_TOKEN,
     config,
     explain::{Explainer, Judgement},
+    extension::Extensions,
     time::Timestamp,
 };
 
@@ -44,13 +48,13 @@ const EX_DATAERR: u8 = 65;
 /// Somebody whose answer is needed is away (`EX_UNAVAILABLE`).
 const EX_UNAVAILABLE: u8 = 69;
 
-pub(super) fn inspect(command: &Inspect) -> u8 {
+pub(super) fn inspect(command: &Inspect, extensions: &Arc<Extensions>) -> u8 {
     let loaded = match config::load(&command.config.config) {
         Ok(loaded) => loaded,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
     run::install_crypto();
-    let explainer = match Explainer::new(&loaded) {
+    let explainer = match Explainer::with(&loaded, extensions) {
         Ok(explainer) => explainer,
         Err(defects) => return complain(&run::faults(&loaded, defects), EX_CONFIG),
     };

@@ -3,7 +3,7 @@
 //! Written after Pingora has taken out what `Connection` nominates, so no client can have our
 //! headers removed (CVE-2026-105299, R7). First everything managed goes, then ours come (R6).
 
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora::{Result, http::RequestHeader};
 use secrecy::ExposeSecret;
 
@@ -41,9 +41,14 @@ pub(super) fn finish(
     if !matches!(grant.credential, Credential::Passed) {
         out.remove_header(&header::AUTHORIZATION);
     }
-    if let Some(token) = grant.credential.token() {
-        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| super::not_admitted())?;
+    let authorization = match &grant.credential {
+        Credential::Extension(given) => Some(HeaderValue::try_from(given.0.expose_secret())),
+        other => other
+            .token()
+            .map(|token| HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))),
+    };
+    if let Some(value) = authorization {
+        let mut value = value.map_err(|_| super::not_admitted())?;
         value.set_sensitive(true);
         out.insert_header(header::AUTHORIZATION, value)?;
     }
@@ -68,10 +73,10 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
     }
     let fields = out.headers.get_all(header::COOKIE).iter();
     let kept = if let Some(browsers) = &state.browsers {
-        browsers.sessions.jar().strip(fields.map(http::HeaderValue::as_bytes))
+        browsers.sessions.jar().strip(fields.map(HeaderValue::as_bytes))
     } else {
-        let joined = fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-        http::HeaderValue::from_bytes(&joined).ok()
+        let joined = fields.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+        HeaderValue::from_bytes(&joined).ok()
     };
     out.remove_header(&header::COOKIE);
     kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))

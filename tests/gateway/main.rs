@@ -17,6 +17,7 @@ mod cookies;
 mod drift;
 mod exchange;
 mod explain;
+mod extension;
 mod faults;
 mod flood;
 mod identities;

@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -12,6 +13,7 @@ use crate::{
     cases::{self, LONGEST_CASES, Outcomes, record::Recording, report},
     config::{Fault, Faults, Loaded, Position},
     explain::Explainer,
+    extension::Extensions,
     time::Timestamp,
 };
 
@@ -36,12 +38,12 @@ pub(in crate::cli) struct Test {
     record: bool,
 }
 
-pub(super) fn test(command: &Test) -> u8 {
-    let loaded = match run::load(&command.config.config) {
+pub(super) fn test(command: &Test, extensions: &Arc<Extensions>) -> u8 {
+    let loaded = match run::load(&command.config.config, extensions) {
         Ok((loaded, _)) => loaded,
         Err(faults) => return complain(&faults, EX_CONFIG),
     };
-    let explainer = match Explainer::new(&loaded) {
+    let explainer = match Explainer::with(&loaded, extensions) {
         Ok(explainer) => explainer,
         Err(defects) => return complain(&run::faults(&loaded, defects), EX_CONFIG),
     };

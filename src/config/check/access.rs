@@ -243,7 +243,8 @@ fn credentials(
     let (iam, session) = (!draft.iam.is_absent(), !draft.session.is_absent());
     let judged = (iam && accepts(Accept::Iam))
         || (iam && session && accepts(Accept::Session))
-        || (draft.sts_given && accepts(Accept::App));
+        || (draft.sts_given && accepts(Accept::App))
+        || by_extension(route);
     // The default, and a file that serves many gateways, name more than one of them may know.
     let included = notes.root.nearest(here).file != notes.root.position.file;
     let general = included || notes.root.at(&accept).is_none();
@@ -267,6 +268,11 @@ fn credentials(
     }
 }
 
+/// Whether it accepts what an extension recognises. Which there are is for the program to say.
+fn by_extension(route: &Route) -> bool {
+    route.accept.iter().any(|accept| matches!(accept, Accept::Authenticator(_)))
+}
+
 fn required(
     route: &Route,
     here: &KeyPath,
@@ -278,7 +284,7 @@ fn required(
     if notes.is_written_empty(&here.key("accept")) {
         notes.fault(&here.key("accept"), "lets nobody in; name a credential, or leave it out");
     }
-    let by_iam = accepts(Accept::Iam) || accepts(Accept::Session);
+    let by_iam = accepts(Accept::Iam) || accepts(Accept::Session) || by_extension(route);
     credentials(route, here, draft, lacking, notes);
     let Some(upstream) = draft.upstreams.get(&route.upstream).and_then(super::Part::get) else {
         return;

@@ -109,9 +109,9 @@ fn delegate(
     notes: &mut Notes<'_, '_>,
 ) {
     let (at, name) = (here.key("act_as"), quoted(name));
-    if matches!(mode, Some(UpstreamAuth::Iam)) {
+    if matches!(mode, Some(UpstreamAuth::Iam | UpstreamAuth::Extension { .. })) {
         let message = format!(
-            "needs an app token that names {name} as its actor, and upstream {} takes IAM tokens",
+            "needs an app token that names {name} as its actor, and upstream {} takes none",
             quoted(&route.upstream)
         );
         notes.fault(&at, message);

@@ -56,7 +56,10 @@ const fn mode(auth: &UpstreamAuth) -> Option<&'static str> {
     match auth {
         UpstreamAuth::UnsafeNone => Some("UNSAFE_NONE"),
         UpstreamAuth::UnsafeStatic { .. } => Some("UNSAFE_STATIC"),
-        UpstreamAuth::Sts { .. } | UpstreamAuth::Iam | UpstreamAuth::None => None,
+        UpstreamAuth::Sts { .. }
+        | UpstreamAuth::Iam
+        | UpstreamAuth::None
+        | UpstreamAuth::Extension { .. } => None,
     }
 }
 

@@ -60,9 +60,19 @@ choice! {
     pub enum Access { Required = "required", Public = "public" }
 }
 
-choice! {
-    /// A kind of credential.
-    pub enum Accept { Session = "session", Iam = "iam", App = "app", Certificate = "certificate" }
+/// A kind of credential: `session`, `iam`, `app`, `certificate`, or `{ authenticator: NAME }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// `session`.
+    Session,
+    /// `iam`.
+    Iam,
+    /// `app`.
+    App,
+    /// `certificate`.
+    Certificate,
+    /// `{ authenticator: NAME }`: one that the program was built with.
+    Authenticator(String),
 }
 
 section! {

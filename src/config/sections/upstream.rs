@@ -114,6 +114,11 @@ pub enum UpstreamAuth {
         /// The token.
         static_token: Secret,
     },
+    /// `EXTENSION`: what a credential source gets that the program was built with.
+    Extension {
+        /// Its name.
+        source: String,
+    },
 }
 
 /// How a server is chosen.

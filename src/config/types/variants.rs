@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::config::{
     key_path::Step,
     read::{Read, Reader, Schemas, choice, section},
-    sections::{ActAs, Balance, LogTarget, Redis, SessionStore, SystemRole, UpstreamAuth},
+    sections::{Accept, ActAs, Balance, LogTarget, Redis, SessionStore, SystemRole, UpstreamAuth},
     suggest::quoted,
     types::Secret,
     yaml::{Node, Value},
@@ -90,7 +90,7 @@ choice! {
     /// What the upstream demands of a request.
     enum AuthMode {
         Sts = "STS", Iam = "IAM", None = "NONE",
-        UnsafeNone = "UNSAFE_NONE", UnsafeStatic = "UNSAFE_STATIC",
+        UnsafeNone = "UNSAFE_NONE", UnsafeStatic = "UNSAFE_STATIC", Extension = "EXTENSION",
     }
 }
 
@@ -102,6 +102,11 @@ choice! {
 choice! {
     /// The mode with a token.
     enum StaticMode { UnsafeStatic = "UNSAFE_STATIC" }
+}
+
+choice! {
+    /// The mode with a source.
+    enum ExtensionMode { Extension = "EXTENSION" }
 }
 
 choice! {
@@ -126,6 +131,16 @@ section! {
         mode: StaticMode,
         /// The token.
         static_token: Secret,
+    }
+}
+
+section! {
+    /// What an extension gets.
+    struct ExtensionAuth {
+        /// What an extension gets.
+        mode: ExtensionMode,
+        /// Name of a credential source that the program was built with; the shipped one has none.
+        source: String,
     }
 }
 
@@ -162,6 +177,11 @@ impl Read for UpstreamAuth {
                     Read::read(node, cx)?;
                 Some(Self::UnsafeStatic { static_token })
             }
+            AuthMode::Extension => {
+                let ExtensionAuth { mode: ExtensionMode::Extension, source } =
+                    Read::read(node, cx)?;
+                Some(Self::Extension { source })
+            }
             AuthMode::Iam | AuthMode::None | AuthMode::UnsafeNone => {
                 Some(match PlainAuth::read(node, cx)?.mode {
                     PlainMode::Iam => Self::Iam,
@@ -178,6 +198,7 @@ impl Read for UpstreamAuth {
                 StsAuth::schema(schemas),
                 PlainAuth::schema(schemas),
                 StaticAuth::schema(schemas),
+                ExtensionAuth::schema(schemas),
             ],
         })
     }
@@ -230,6 +251,35 @@ impl Read for SessionStore {
 
     fn schema(schemas: &mut Schemas) -> Json {
         json!({ "anyOf": [{ "const": "cookie" }, OutsideStore::schema(schemas)] })
+    }
+}
+
+section! {
+    /// A credential that the program itself does not know.
+    struct AcceptKeys {
+        /// Name of an authenticator that the program was built with; the shipped one has none.
+        authenticator: String,
+    }
+}
+
+impl Read for Accept {
+    fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
+        if matches!(node.value, Value::Mapping(_)) {
+            let AcceptKeys { authenticator } = AcceptKeys::read(node, cx)?;
+            return Some(Self::Authenticator(authenticator));
+        }
+        let words: [(&str, fn() -> Self); 4] = [
+            ("session", || Self::Session),
+            ("iam", || Self::Iam),
+            ("app", || Self::App),
+            ("certificate", || Self::Certificate),
+        ];
+        cx.word(node, &words).map(|accept| accept())
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json {
+        let words = json!({ "enum": ["session", "iam", "app", "certificate"] });
+        json!({ "anyOf": [words, AcceptKeys::schema(schemas)] })
     }
 }
 

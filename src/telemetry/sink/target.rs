@@ -22,6 +22,12 @@ pub trait Target: Send {
     fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()>;
 }
 
+impl Target for Box<dyn Target> {
+    fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
+        (**self).write(lines)
+    }
+}
+
 /// Standard output or error.
 pub struct Stream<W>(pub W);
 

@@ -3,8 +3,10 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Whether to wait until it is ready, or only until it lives.
     pub(crate) ready: bool,
+    /// An example of this package in place of the shipped program.
+    pub(crate) example: Option<&'static str>,
+    /// What its environment holds besides.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// A whole configuration in place of the rest, with PORT and ADMIN where those belong.
     pub(crate) whole: Option<String>,
 }
@@ -37,7 +43,7 @@ pub(crate) struct Settings {
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
-    directory: PathBuf,
+    directory: Arc<Directory>,
     /// What the environment holds.
     pub(crate) secrets: [(&'static str, String); 3],
     child: Child,
@@ -55,6 +61,8 @@ impl Settings {
             extra: String::new(),
             port: None,
             ready: true,
+            example: None,
+            environment: Vec::new(),
             whole: None,
         }
     }
@@ -129,22 +137,25 @@ impl Gateway {
     pub(crate) async fn start(settings: Settings) -> Self {
         let port = settings.port.unwrap_or_else(free_port);
         let page = if settings.ready { "readyz" } else { "healthz" };
-        Self::spawn(port, page, &[], |admin| settings.yaml(port, admin)).await
+        let mut program = settings.example.map_or_else(shipped, example);
+        program.envs(settings.environment.clone());
+        Self::spawn(program, port, page, &[], |admin| settings.yaml(port, admin)).await
     }
 
     /// Starts one with a file of the test's own, given its port and its admin port.
     pub(crate) async fn of(file: impl FnOnce(u16, u16) -> String) -> Self {
         let port = free_port();
-        Self::spawn(port, "readyz", &[], |admin| file(port, admin)).await
+        Self::spawn(shipped(), port, "readyz", &[], |admin| file(port, admin)).await
     }
 
     /// Starts one with a whole configuration but for its admin listener, and files beside it.
     pub(crate) async fn start_from(text: &str, files: &[(&str, &String)], port: u16) -> Self {
         let whole = |admin| format!("{text}\nadmin: {{ address: '127.0.0.1:{admin}' }}\n");
-        Self::spawn(port, "readyz", files, whole).await
+        Self::spawn(shipped(), port, "readyz", files, whole).await
     }
 
     async fn spawn(
+        mut program: Command,
         port: u16,
         page: &str,
         files: &[(&str, &String)],
@@ -162,7 +173,7 @@ impl Gateway {
         }
         let output = fs::File::create(directory.join("output")).unwrap();
         let secrets = secrets();
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let child = program
             .args(["run", "--config"])
             .arg(&file)
             .envs(secrets.clone())
@@ -175,7 +186,7 @@ impl Gateway {
         let mut gateway = Self {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             admin: SocketAddr::from(([127, 0, 0, 1], admin)),
-            directory,
+            directory: Arc::new(Directory(directory)),
             secrets,
             child,
         };
@@ -265,8 +276,37 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         // Best effort: the system clears its temporary directory.
         let _ = self.child.start_kill();
-        let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// A directory that goes with the last who needs it.
+struct Directory(PathBuf);
+
+impl Deref for Directory {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program as it is shipped.
+fn shipped() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+}
+
+/// An example, which `cargo test` builds unless it is told to build one test alone.
+fn example(name: &str) -> Command {
+    let shipped = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+    let program = shipped.with_file_name("examples").join(name);
+    assert!(program.is_file(), "cargo build --all-features --example {name}");
+    Command::new(program)
 }
 
 /// Throw-away secrets for the configuration above.

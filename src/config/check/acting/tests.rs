@@ -69,7 +69,7 @@ fn each_rule_that_could_not_hold_is_one_message() {
             DELEGATE,
             &["upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: IAM } } }\n"],
             "routes[0].act_as",
-            "takes IAM tokens",
+            "takes none",
         ),
         (
             TAKE_OVER,
