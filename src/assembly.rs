@@ -30,6 +30,7 @@ use crate::{
     extension::Extensions,
     http_client,
     jwks::Jwks,
+    listener::upgrade,
     login::{self, Login},
     oauth_client::{AssertionKey, ClientAuthentication, OauthClient},
     oidc::Provider,
@@ -140,6 +141,9 @@ pub(crate) fn assemble_after(
     let routes = routes::assemble(config, ends, &mut lookups, &mut defects);
     let watches = watches::assemble(loaded, &mut defects);
     let perimeter = perimeter(config, &upstreams, &mut defects);
+    if let Some(socket) = &config.server.upgrade_socket {
+        defects.take("server.upgrade_socket", upgrade::private(socket));
+    }
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
     let state = State {
         rules: rules(config),

@@ -40,7 +40,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: ConfigFile,
+    run: Run,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +57,17 @@ struct ConfigFile {
 }
 
 #[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the listeners over from the process that serves with the same server.upgrade_socket.
+    ///
+    /// It goes on serving until this one does, and then drains.
+    #[arg(long)]
+    upgrade: bool,
+}
+
+#[derive(Debug, Args)]
 struct Check {
     #[command(flatten)]
     file: ConfigFile,
@@ -70,8 +81,9 @@ enum Command {
     /// Serve (the default).
     ///
     /// Loads the configuration, reads the issuers' keys, then listens. SIGTERM drains and stops,
-    /// Ctrl-C stops at once.
-    Run(ConfigFile),
+    /// Ctrl-C stops at once. With --upgrade it takes over from the process that serves, and no
+    /// connection is lost.
+    Run(Run),
     /// Load the configuration and report every fault in it.
     ///
     /// Each fault is a line `file:line:column: key.path: what is wrong and what to write`. Exits
@@ -152,7 +164,7 @@ pub fn main() -> ExitCode {
 pub(crate) fn extended(extensions: &Arc<Extensions>, sinks: Sinks) -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(file) => run::run(&file.config, extensions, sinks),
+        Command::Run(Run { file, upgrade }) => run::run(&file.config, extensions, sinks, upgrade),
         Command::Check(file) => check(&file, extensions),
         Command::Explain(command) => explain::explain(&command, extensions),
         Command::Policy(command) => policy::policy(&command, extensions),
@@ -171,7 +183,7 @@ pub(crate) fn extended(extensions: &Arc<Extensions>, sinks: Sinks) -> ExitCode {
 
 /// Serves, without a command line.
 pub(crate) fn serve(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks) -> ExitCode {
-    ExitCode::from(run::run(path, extensions, sinks))
+    ExitCode::from(run::run(path, extensions, sinks, false))
 }
 
 /// Says why a program does not start.

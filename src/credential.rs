@@ -114,11 +114,10 @@ impl Credential {
     #[must_use]
     pub fn token(&self) -> Option<&SecretString> {
         match self {
-            Self::None | Self::Passed => None,
+            Self::None | Self::Passed | Self::Extension(_) => None,
             Self::Iam(token, _) | Self::Own(token) => Some(token),
             Self::App(served, _) => Some(&served.token.issued.token),
             Self::Static(token) => Some(token),
-            Self::Extension(_) => None,
         }
     }
 }
@@ -313,7 +312,7 @@ async fn own(
 ) -> Result<Credential, Refusal> {
     match plan(permit, demand, sts)? {
         Plan::Ready(credential) => Ok(credential),
-        Plan::Extension(source) => source.obtain(permit).await.map(Credential::Extension),
+        Plan::Extension(source) => Box::pin(source.obtain(permit)).await.map(Credential::Extension),
         Plan::Ask(sts, ask) => {
             let served = sts.app_token(ask, now).await?;
             permit.settle(&served.token.issued.permissions)?;

@@ -23,8 +23,20 @@
 //! expected. [`watch`] runs beside all of them, and tells when an upstream no longer is what the
 //! routes say; [`perimeter`] tells when one that checks nothing can be reached around us.
 //! [`config`] is read, [`assembly`] makes the parts from it, and [`live`] has them at work until
-//! others take their place. [`refusal`] is the table
+//! others take their place. [`extension`] is what somebody else has built in. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
+//!
+//! # What is stable
+//!
+//! [`extension`] is the library's public interface, and the only part of it that semantic versioning
+//! covers. Everything else is public for the program, its tests and those who read the code, and
+//! changes without notice. Of the program the version covers the keys of `gateway.yaml` and their
+//! meaning, its commands and exit codes, reasons with their status codes, fields of records, names and
+//! labels of metrics, and headers towards clients and upstreams. Things may be added in a minor version:
+//! keys, reasons, fields, metrics, methods with a default. Before 1.0 a minor version may also take away
+//! or change, which the changelog then says.
+//!
+//! # Purity
 //!
 //! What decides (`request`, `route`, `policy`, `organisation`, `session`, `bearer`, `sts::cache`,
 //! `sts::issuer`) names no framework, no HTTP client and no clock: time is an argument.

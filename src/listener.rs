@@ -3,33 +3,33 @@
 
 mod admin;
 mod guarded;
+mod signals;
 pub(crate) mod tls;
+pub(crate) mod upgrade;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc::channel},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
     listeners::ListenerConfig,
     protocols::l4::stream::L4BufferSettings,
-    server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, configuration::ServerConf},
+    server::{RunArgs, Server, configuration::ServerConf},
     services::{background::background_service, listening::Service},
 };
 use pingora_proxy::http_proxy;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use self::{
     admin::Admin,
     guarded::{Guard, Guarded},
+    signals::Signals,
     tls::Tls,
+    upgrade::{End, Opening, Predecessor, Sockets, Succession, Taken, UpgradeError},
 };
 use crate::{
     assembly::Assembly,
@@ -62,12 +62,16 @@ pub enum StartError {
         /// Why.
         message: String,
     },
+    /// Listeners are not taken over, or could not be handed over later.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// The runtime for the first fetch cannot be made.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
 }
 
-/// Serves until a signal ends it, and returns once requests under way had their time.
+/// Serves until a signal ends it, or another process takes over, and returns once requests under
+/// way had their time. With `upgrade` it takes over itself, from the process that serves.
 ///
 /// # Errors
 /// [`StartError`], before anything listens.
@@ -76,10 +80,16 @@ pub fn serve(
     assembly: Assembly,
     again: Again,
     records: &Arc<Records>,
+    upgrade: bool,
 ) -> Result<(), StartError> {
-    for address in addresses(config) {
-        // Pingora would try for half a minute and then live on without the listener (#667).
-        TcpListener::bind(address).map_err(|cause| StartError::Bind { address, cause })?;
+    let upgrade_socket = config.server.upgrade_socket.as_deref();
+    match upgrade_socket {
+        None if upgrade => return Err(UpgradeError::NoSocket.into()),
+        Some(_) if upgrade => {}
+        socket => {
+            addresses(config).try_for_each(free)?;
+            socket.map_or(Ok(()), upgrade::prepare)?;
+        }
     }
     let threads = config
         .server
@@ -110,27 +120,20 @@ pub fn serve(
     let gateway = Gateway::new(Arc::clone(&live), Arc::clone(records));
     let mut proxy = http_proxy(&conf, gateway);
     proxy.server_options = Some(options);
-    let guard = guard(config, records);
-    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(proxy, guard.clone()));
+    let limits = &config.limits;
+    let crowd = Arc::new(Crowd::new(limits.connections_per_client, &config.trusted_proxies));
+    let patience = Patience { head: limits.header_timeout, silence: SILENCE };
+    let guard = Guard::new(Arc::clone(&crowd), Arc::clone(records), patience);
+    let end = Arc::new(End::default());
+    let guarded = Guarded::new(proxy, guard.clone(), Arc::clone(&end));
+    let mut proxy = Service::new("gateway".to_owned(), guarded);
     proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
-    let mut certificates = Vec::new();
-    for (at, listener) in config.listeners.iter().enumerate() {
-        let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
-            .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
-        if let Some(files) = &listener.tls {
-            let failed = |key: &str, message: String| StartError::Tls {
-                key_path: format!("listeners[{at}].tls{key}"),
-                message,
-            };
-            let material =
-                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
-            let tls = Tls::new(material);
-            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
-            certificates.push((at, tls));
-        }
+    let (endpoints, certificates) = endpoints(config)?;
+    for endpoint in endpoints {
         proxy.add_listener(endpoint);
     }
-    server.add_service(proxy);
+    let (sockets, (opens, opened)) = (Sockets::default(), channel());
+    server.add_service(Opening::new(proxy, sockets.clone(), opens.clone()));
     let reloading = Reloading::new(
         Arc::clone(&live),
         Arc::clone(records),
@@ -142,18 +145,33 @@ pub fn serve(
     let admin = Admin::new(live, Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
-    server.add_service(admin);
+    server.add_service(Opening::new(admin, sockets.clone(), opens));
 
     for listener in &config.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         log::info!("listening on {scheme}://{}", listener.address);
     }
     log::info!("admin listener on http://{}", config.admin.address);
+    let predecessor = if upgrade { take_over(config, &sockets)? } else { None };
+    let (handed_over, hears) = oneshot::channel();
+    let succession = Succession {
+        path: config.server.upgrade_socket.clone(),
+        sockets,
+        opened,
+        services: 2,
+        predecessor,
+        handed_over,
+    };
+    succession.start().map_err(StartError::Runtime)?;
     let signals = Signals {
         draining,
         records: Arc::clone(records),
+        crowd,
         delay: config.server.drain_delay,
         grace: config.server.grace,
+        upgrade_socket: config.server.upgrade_socket.clone(),
+        handed_over: Mutex::new(Some(hears)),
+        end,
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     records.access.close();
@@ -169,20 +187,54 @@ const KEPT_CONNECTIONS: usize = 512;
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 /// Pingora keeps idle HTTP/2 connections for ever (#563).
 const H2_IDLE: Duration = Duration::from_mins(2);
-/// For a request that was on its way when its listener closed.
-const LAST_ARRIVALS: Duration = Duration::from_millis(300);
 /// Of each client connection; Pingora's own are 64 KiB, which ten thousand idle clients make
 /// 640 MiB of. A larger head or body takes more reads.
 const READ_BUFFER: usize = 8 * 1024;
 /// Until a new connection's first byte, and between two bytes of an HTTP/2 frame.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// What clients may cost before they have asked for anything.
-fn guard(config: &Config, records: &Arc<Records>) -> Guard {
-    let limits = &config.limits;
-    let crowd = Crowd::new(limits.connections_per_client, &config.trusted_proxies);
-    let patience = Patience { head: limits.header_timeout, silence: SILENCE };
-    Guard::new(Arc::new(crowd), Arc::clone(records), patience)
+/// Where clients come in, and certificates with their listener's place in the list.
+type Endpoints = (Vec<ListenerConfig>, Vec<(usize, Tls)>);
+
+fn endpoints(config: &Config) -> Result<Endpoints, StartError> {
+    let (mut endpoints, mut certificates) = (Vec::new(), Vec::new());
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
+            .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
+        if let Some(files) = &listener.tls {
+            let failed = |key: &str, message: String| StartError::Tls {
+                key_path: format!("listeners[{at}].tls{key}"),
+                message,
+            };
+            let material =
+                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
+            let tls = Tls::new(material);
+            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
+            certificates.push((at, tls));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok((endpoints, certificates))
+}
+
+/// Takes the listeners of the process that serves; those that it has not are opened here.
+fn take_over(config: &Config, sockets: &Sockets) -> Result<Option<Predecessor>, StartError> {
+    let Some(path) = &config.server.upgrade_socket else { return Ok(None) };
+    let Taken { sockets: taken, from } = upgrade::take(path)?;
+    let wanted: Vec<_> = addresses(config).map(|address| address.to_string()).collect();
+    let taken = taken.of(&wanted);
+    let is_new =
+        |address: &SocketAddr| !taken.iter().any(|(known, _)| *known == address.to_string());
+    addresses(config).filter(is_new).try_for_each(free)?;
+    sockets.give(taken);
+    Ok(Some(from))
+}
+
+/// Whether an address can be had. Pingora would try for half a minute and then live on without the
+/// listener (#667).
+fn free(address: SocketAddr) -> Result<(), StartError> {
+    let bound = TcpListener::bind(address);
+    bound.map(drop).map_err(|cause| StartError::Bind { address, cause })
 }
 
 /// Tries of one request at the upstream that allows most; each counts its own. A reload may allow
@@ -233,64 +285,5 @@ impl Listeners for Certificates {
                 }
             }
         }))
-    }
-}
-
-/// SIGTERM drains, SIGINT (Ctrl-C) ends at once.
-struct Signals {
-    draining: Arc<AtomicBool>,
-    records: Arc<Records>,
-    /// Between telling that we are not ready and taking no more connections.
-    delay: Duration,
-    grace: Duration,
-}
-
-impl Signals {
-    /// Ends the process once the last request is answered. Pingora would sleep through the whole
-    /// grace (its `grace_period_seconds` has no condition), and is the one that ends it then.
-    fn end_when_idle(&self) {
-        let records = Arc::clone(&self.records);
-        std::thread::spawn(move || {
-            // What a listener had accepted when it closed is a request a moment later.
-            std::thread::sleep(LAST_ARRIVALS);
-            while records.metrics.in_flight() > 0 {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            log::info!("drained");
-            records.access.close();
-            records.audit.close();
-            std::process::exit(0);
-        });
-    }
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            log::error!("signals cannot be received; stopping");
-            return ShutdownSignal::FastShutdown;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {
-                log::info!("interrupted; stopping at once");
-                return ShutdownSignal::FastShutdown;
-            }
-            _ = terminate.recv() => {}
-        }
-        self.draining.store(true, Ordering::Relaxed);
-        if !self.delay.is_zero() {
-            log::info!("not ready any more; listening for another {:?}", self.delay);
-            tokio::select! {
-                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
-                () = tokio::time::sleep(self.delay) => {}
-            }
-        }
-        let under_way = self.records.metrics.in_flight();
-        log::info!("draining {under_way} requests for at most {:?}", self.grace);
-        self.end_when_idle();
-        ShutdownSignal::GracefulTerminate
     }
 }

@@ -25,7 +25,8 @@ impl State {
     ) -> Result<Option<Authentication>, Refusal> {
         let Some(accepted) = &target.authenticators else { return Ok(None) };
         let seen = Request::new(request, headers, &target.label);
-        let found = self.extensions.authenticate(accepted, seen, now).await?;
+        // Boxed, so that those who have none carry none.
+        let found = Box::pin(self.extensions.authenticate(accepted, seen, now)).await?;
         Ok(found.map(|found| match found {
             Ok(identity) => Authentication::Authenticated(Arc::clone(&identity)),
             Err(refusal) => Authentication::Failed { refusal, session: false },
@@ -49,7 +50,7 @@ impl State {
         }
         let Target { label, policy, .. } = &allowed.target;
         let seen = Request::new(request, headers, label);
-        match self.extensions.check(seen, &allowed.permit).await {
+        match Box::pin(self.extensions.check(seen, &allowed.permit)).await {
             Err(refusal) if !policy.enforce && refusal.reason.status() == 403 => {
                 facts.would_refuse(&refusal);
                 Ok(())

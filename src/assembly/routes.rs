@@ -52,7 +52,7 @@ pub(super) fn assemble(
         let lookups = lookups.of(route, upstream);
         let target = target(config, route, upstream, condition);
         let authenticators = authenticators(at, route, extensions, defects);
-        routes.push((pattern, Target { lookups, act_as, authenticators, ..target }));
+        routes.push((pattern, Target { authenticators, lookups, act_as, ..target }));
     }
     RouteTable::new(routes)
         .map_err(|error| {

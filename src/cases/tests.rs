@@ -185,7 +185,7 @@ async fn what_is_not_as_expected_is_told_and_the_rest_is_not() {
 #[tokio::test]
 async fn a_case_touches_the_route_that_decides_it_and_the_permissions_that_count() {
     let untouched = async |cases: &str| {
-        let found = outcomes(cases).await;
+        let found = Box::pin(outcomes(cases)).await;
         let routes: Vec<_> = found.coverage.routes().untouched.iter().map(|r| r.line).collect();
         let permissions = found.coverage.permissions().untouched.join(" ");
         (routes, permissions)

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Serves; the exit code says how it ended.
-pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks) -> u8 {
+pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks, upgrade: bool) -> u8 {
     let (loaded, mut files) = config::load_noting_files(path);
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -63,7 +63,7 @@ pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks) -> u8
     };
     let (path, extensions) = (path.to_owned(), Arc::clone(extensions));
     let again = Again::new(Arc::new(move |before| read_again(&path, before, &extensions)), files);
-    match listener::serve(config, assembly, again, &records) {
+    match listener::serve(config, assembly, again, &records, upgrade) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
     }

@@ -22,7 +22,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
     (&["tracing"], Given, "tracing"),
-    (&["server", "upgrade_socket"], Given, "binary upgrade"),
 ];
 
 /// Notes every key of the file that this version does not act on.

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ipnet::IpNet;
@@ -16,6 +19,7 @@ pub struct Crowd {
     exempt: Box<[IpNet]>,
     shards: Box<[Mutex<HashMap<IpAddr, usize>>]>,
     by: RandomState,
+    open: AtomicUsize,
 }
 
 /// One connection's place; given back when dropped.
@@ -34,6 +38,7 @@ impl Crowd {
             exempt: exempt.into(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             by: RandomState::new(),
+            open: AtomicUsize::new(0),
         }
     }
 
@@ -42,7 +47,7 @@ impl Crowd {
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
         if self.exempt.iter().any(|network| network.contains(&address)) {
-            return Some(Place { crowd: Arc::clone(self), of: None });
+            return Some(self.place(None));
         }
         let of = counted_as(address);
         let mut shard = self.shard(of)?.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +57,18 @@ impl Crowd {
         }
         *held += 1;
         drop(shard);
-        Some(Place { crowd: Arc::clone(self), of: Some(of) })
+        Some(self.place(Some(of)))
+    }
+
+    fn place(self: &Arc<Self>, of: Option<IpAddr>) -> Place {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Place { crowd: Arc::clone(self), of }
+    }
+
+    /// How many connections there are, from before a TLS handshake.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     fn shard(&self, of: IpAddr) -> Option<&Mutex<HashMap<IpAddr, usize>>> {
@@ -63,6 +79,7 @@ impl Crowd {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.crowd.open.fetch_sub(1, Ordering::Relaxed);
         let Some(of) = self.of else { return };
         let Some(shard) = self.crowd.shard(of) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,7 +46,7 @@ impl Portcullis {
             }
         }
         let issuer = format!("authenticator:{name}").into();
-        let authenticator = Authenticator { issuer, authenticator: Arc::new(authenticator) };
+        let authenticator = Authenticator { issuer, of: Arc::new(authenticator) };
         self.extensions.authenticators.insert(name.to_owned(), authenticator);
         self
     }
@@ -54,8 +54,7 @@ impl Portcullis {
     /// Lets upstreams have `auth: { mode: EXTENSION, source: NAME }`.
     pub fn credential_source(mut self, name: &str, source: impl CredentialSource) -> Self {
         self.name("credential source", name, self.extensions.sources.contains_key(name));
-        let source =
-            Source { name: name.into(), source: Arc::new(source), limit: Duration::default() };
+        let source = Source { name: name.into(), of: Arc::new(source), limit: Duration::default() };
         self.extensions.sources.insert(name.to_owned(), source);
         self
     }

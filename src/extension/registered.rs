@@ -33,14 +33,14 @@ pub struct Extensions {
 pub(crate) struct Authenticator {
     /// Who vouches for those it knows.
     pub(super) issuer: Arc<str>,
-    pub(super) authenticator: Arc<dyn Authenticate>,
+    pub(super) of: Arc<dyn Authenticate>,
 }
 
 /// A credential source, by its name.
 #[derive(Clone)]
 pub struct Source {
     pub(super) name: Arc<str>,
-    pub(super) source: Arc<dyn CredentialSource>,
+    pub(super) of: Arc<dyn CredentialSource>,
     pub(super) limit: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Extensions {
         now: Timestamp,
     ) -> Result<Option<Result<Arc<Identity>, Refusal>>, Refusal> {
         let request = request.with_credentials();
-        for Authenticator { issuer, authenticator } in accepted {
+        for Authenticator { issuer, of: authenticator } in accepted {
             let answer = guard::asked(self.limit(), authenticator.authenticate(&request)).await;
             let failed = |error: error::Error| error.refusal(issuer, Reason::IamUnavailable);
             let subject = match answer.map_err(failed)? {
@@ -142,7 +142,7 @@ impl Source {
     /// # Errors
     /// `sts_unavailable` when there is none.
     pub(crate) async fn obtain(&self, permit: &Permit) -> Result<Credential, Refusal> {
-        let answer = guard::asked(self.limit, self.source.credential(permit)).await;
+        let answer = guard::asked(self.limit, self.of.credential(permit)).await;
         let who = || format!("credential source {}", self.name);
         let credential = answer.map_err(|error| error.refusal(&who(), Reason::StsUnavailable))?;
         if http::HeaderValue::try_from(secrecy::ExposeSecret::expose_secret(&credential.0)).is_err()

@@ -17,7 +17,7 @@ use crate::{
 /// for somebody.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    request: &'a TrustedRequest,
+    view: &'a TrustedRequest,
     headers: &'a HeaderMap,
     route: &'a str,
     credentials: bool,
@@ -26,11 +26,11 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// For whoever has no business with the caller's credential.
     pub(crate) const fn new(
-        request: &'a TrustedRequest,
+        view: &'a TrustedRequest,
         headers: &'a HeaderMap,
         route: &'a str,
     ) -> Self {
-        Self { request, headers, route, credentials: false }
+        Self { view, headers, route, credentials: false }
     }
 
     /// For an authenticator.
@@ -41,25 +41,25 @@ impl<'a> Request<'a> {
     /// The method, as sent.
     #[must_use]
     pub fn method(&self) -> &'a str {
-        self.request.method.as_str()
+        self.view.method.as_str()
     }
 
     /// One of the configured hosts, in lower case.
     #[must_use]
     pub fn host(&self) -> &'a str {
-        &self.request.host
+        &self.view.host
     }
 
     /// The canonical path.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.request.path()
+        self.view.path()
     }
 
     /// The query, without its question mark.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        self.request.query()
+        self.view.query()
     }
 
     /// The pattern of the route, as the file has it.
@@ -71,19 +71,19 @@ impl<'a> Request<'a> {
     /// The id that records, the client and the upstream know it by.
     #[must_use]
     pub fn id(&self) -> &'a str {
-        &self.request.request_id
+        &self.view.request_id
     }
 
     /// The client's address: the socket's, or what a trusted proxy says.
     #[must_use]
     pub const fn client(&self) -> Option<IpAddr> {
-        self.request.client
+        self.view.client
     }
 
     /// Whether the client spoke TLS, here or at a trusted proxy.
     #[must_use]
     pub const fn is_https(&self) -> bool {
-        self.request.https
+        self.view.https
     }
 
     /// A header that is sent once: its value, `None` when it is not there. Identity and forwarding

@@ -34,7 +34,7 @@ fn request(lines: &[(&str, &str)]) -> (TrustedRequest, HeaderMap) {
         headers: 64,
         target: 1024,
     };
-    let raw = format!("POST /a HTTP/1.1\r\nHost: desk.test\r\n\r\n");
+    let raw = "POST /a HTTP/1.1\r\nHost: desk.test\r\n\r\n";
     let head =
         Head { parts: &parts, target: b"/a", raw: Some(raw.as_bytes()), peer: None, tls: false };
     let viewed = rules.view(head, || "id".into()).unwrap();

@@ -116,6 +116,7 @@ fn is_upgrade(session: &Session) -> bool {
     session.req_header().headers.contains_key(header::UPGRADE)
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "what Pingora's phases return")]
 fn refused(cx: &mut RequestCx, refusal: Refusal) -> Box<Error> {
     let status = refusal.reason.status();
     cx.stage = Stage::Refused(refusal);

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -35,6 +35,7 @@ use crate::{
     answer::Answer,
     connection::{Connection, Cut, Pace, Patience, crowd::Crowd},
     gateway::fresh_id,
+    listener::upgrade::End,
     refusal::{Reason, Refusal},
     telemetry::record::{Record, Records},
 };
@@ -92,11 +93,12 @@ impl PreTlsProcess for Guard {
 pub(super) struct Guarded<A> {
     app: Arc<A>,
     guard: Guard,
+    end: Arc<End>,
 }
 
 impl<A> Guarded<A> {
-    pub(super) fn new(app: A, guard: Guard) -> Self {
-        Self { app: Arc::new(app), guard }
+    pub(super) fn new(app: A, guard: Guard, end: Arc<End>) -> Self {
+        Self { app: Arc::new(app), guard, end }
     }
 
     /// A stream's digest: from before its handshake, or made now.
@@ -139,10 +141,20 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         self.app.process_new(Box::new(stream), shutdown).await
     }
 
+    /// Cuts off connections that wait for a request: at once, or when another process has taken
+    /// over and their clients may be about to send one, as late as can be.
     async fn cleanup(&self) {
+        while self.end.lingers_until().is_some_and(|until| Instant::now() < until)
+            && self.guard.crowd.open() > 0
+        {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
         self.app.cleanup().await;
     }
 }
+
+/// How often it is looked whether the last connection has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A stream that ends when its client does not keep pace.
 struct Paced {
@@ -418,11 +430,11 @@ impl GetTimingDigest for Paced {
         self.stream.get_timing_digest()
     }
 
-    fn get_read_pending_time(&self) -> std::time::Duration {
+    fn get_read_pending_time(&self) -> Duration {
         self.stream.get_read_pending_time()
     }
 
-    fn get_write_pending_time(&self) -> std::time::Duration {
+    fn get_write_pending_time(&self) -> Duration {
         self.stream.get_write_pending_time()
     }
 }

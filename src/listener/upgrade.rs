@@ -17,7 +17,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::Receiver},
+    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
@@ -177,12 +177,6 @@ impl Predecessor {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
 /// What a new process says once it serves.
 const SERVING: &[u8; 8] = b"serving\n";
 /// To find the process that serves.
@@ -209,9 +203,6 @@ impl End {
         self.0.get().copied()
     }
 }
-
-/// Shared by all who need it.
-pub(super) type SharedEnd = Arc<End>;
 
 #[cfg(test)]
 mod tests;

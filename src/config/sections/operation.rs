@@ -70,7 +70,7 @@ section! {
         grace: Duration = "10s",
         /// How long the gateway says that it is not ready, before it takes no more connections.
         drain_delay: Duration = "0s",
-        /// Socket over which a new process takes the listeners; in a private directory.
+        /// Socket over which a new process takes the listeners (`portcullis run --upgrade`); in a directory of its own, which is made where it is not there, and which only the gateway's user may enter. null: no process can.
         upgrade_socket: Option<PathBuf> = "null",
     }
 }

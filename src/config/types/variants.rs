@@ -254,6 +254,11 @@ impl Read for SessionStore {
     }
 }
 
+choice! {
+    /// A credential that the program itself knows.
+    enum AcceptWord { Session = "session", Iam = "iam", App = "app", Certificate = "certificate" }
+}
+
 section! {
     /// A credential that the program itself does not know.
     struct AcceptKeys {
@@ -268,18 +273,16 @@ impl Read for Accept {
             let AcceptKeys { authenticator } = AcceptKeys::read(node, cx)?;
             return Some(Self::Authenticator(authenticator));
         }
-        let words: [(&str, fn() -> Self); 4] = [
-            ("session", || Self::Session),
-            ("iam", || Self::Iam),
-            ("app", || Self::App),
-            ("certificate", || Self::Certificate),
-        ];
-        cx.word(node, &words).map(|accept| accept())
+        Some(match AcceptWord::read(node, cx)? {
+            AcceptWord::Session => Self::Session,
+            AcceptWord::Iam => Self::Iam,
+            AcceptWord::App => Self::App,
+            AcceptWord::Certificate => Self::Certificate,
+        })
     }
 
     fn schema(schemas: &mut Schemas) -> Json {
-        let words = json!({ "enum": ["session", "iam", "app", "certificate"] });
-        json!({ "anyOf": [words, AcceptKeys::schema(schemas)] })
+        json!({ "anyOf": [AcceptWord::schema(schemas), AcceptKeys::schema(schemas)] })
     }
 }
 

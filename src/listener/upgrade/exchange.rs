@@ -19,7 +19,7 @@ use nix::{
 
 /// Sockets that are ours until they are taken out; closed when they are not.
 #[derive(Debug, Default)]
-pub(super) struct Received(Vec<(String, RawFd)>);
+pub(in crate::listener) struct Received(Vec<(String, RawFd)>);
 
 impl Received {
     /// Those of the addresses that are wanted. The others are closed.

@@ -15,9 +15,6 @@ use super::exchange::our_user;
 /// A socket at which we listen.
 pub(super) struct Place {
     listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode, by which it is told from one that another process has put there.
-    made: Option<(u64, u64)>,
 }
 
 /// Whether the directory of a socket is private, where it is there already: of our own user, and
@@ -41,7 +38,9 @@ pub(super) fn make(path: &Path) -> Result<(), String> {
     if !directory.exists() {
         let made = DirBuilder::new().mode(0o700).create(directory);
         match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
             _ => {}
         }
     }
@@ -94,21 +93,11 @@ impl Place {
         let listener = UnixListener::bind(&new)?;
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
         fs::rename(&new, path)?;
-        let made = fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()));
-        Ok(Self { listener, path: path.to_owned(), made })
+        Ok(Self { listener })
     }
 
     pub(super) fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().map(|(stream, _)| stream)
-    }
-
-    /// Takes the socket away, unless it is another one by now.
-    pub(super) fn leave(&self) {
-        let there = fs::symlink_metadata(&self.path).ok().map(|it| (it.dev(), it.ino()));
-        if there.is_some() && there == self.made {
-            // The next process replaces what is left.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

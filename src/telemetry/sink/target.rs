@@ -99,26 +99,39 @@ impl Appended {
     }
 }
 
+impl Appended {
+    /// Writes lines as the next of a chain. While one process takes over from another, both go on
+    /// with the same chain: one at a time has the file, and looks first what the other has written.
+    fn chained(&mut self, chain: &mut Chain, lines: &[Vec<u8>]) -> io::Result<()> {
+        let open = self.current()?;
+        match open.file.lock() {
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+            _ => {}
+        }
+        let written = open.follow(chain).and_then(|()| {
+            let before = chain.last();
+            let mut bytes = Vec::new();
+            for line in lines {
+                chain.seal(line, &mut bytes);
+            }
+            open.append(&bytes).inspect_err(|_| chain.back_to(before))
+        });
+        // What cannot be unlocked now is unlocked when the file is closed.
+        let _ = open.file.unlock();
+        written
+    }
+}
+
 impl Target for Appended {
     fn write(&mut self, lines: &[Vec<u8>]) -> io::Result<()> {
-        let before = self.chain.as_ref().map(Chain::last);
-        let bytes = match &mut self.chain {
-            None => lines.concat(),
-            Some(chain) => {
-                let mut out = Vec::new();
-                for line in lines {
-                    chain.seal(line, &mut out);
-                }
-                out
+        match self.chain.take() {
+            None => self.current().and_then(|open| open.append(&lines.concat())),
+            Some(mut chain) => {
+                let written = self.chained(&mut chain, lines);
+                self.chain = Some(chain);
+                written
             }
-        };
-        let written = self.current().and_then(|open| open.append(&bytes));
-        if written.is_err()
-            && let (Some(chain), Some(before)) = (&mut self.chain, before)
-        {
-            chain.back_to(before);
         }
-        written
     }
 }
 
@@ -131,22 +144,43 @@ const LONGEST_LINE: u64 = 1024 * 1024;
 fn open(path: &Path) -> io::Result<(Open, Option<Vec<u8>>)> {
     let mut file =
         OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+    let (whole, torn, last) = tail(&mut file)?;
+    Ok((Open { file, whole, torn }, last))
+}
+
+/// How many bytes of a file are whole lines, whether there is more than those, and the last of them.
+fn tail(file: &mut File) -> io::Result<(u64, bool, Option<Vec<u8>>)> {
     let length = file.metadata()?.len();
     // A device has no length, and nothing to read.
     let tail = length.min(LONGEST_LINE);
     let mut bytes = Vec::new();
     if tail > 0 {
         file.seek(SeekFrom::Start(length - tail))?;
-        Read::take(&mut file, tail).read_to_end(&mut bytes)?;
+        Read::take(&mut *file, tail).read_to_end(&mut bytes)?;
     }
     let torn = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
     bytes.truncate(bytes.len() - torn);
     let last = bytes.split_inclusive(|byte| *byte == b'\n').next_back().map(<[u8]>::to_vec);
     let whole = length - u64::try_from(torn).unwrap_or(u64::MAX);
-    Ok((Open { file, whole, torn: torn > 0 }, last))
+    Ok((whole, torn > 0, last))
 }
 
 impl Open {
+    /// Goes on after what another process has written. What is missing from the file is not gone on
+    /// from: the chain is to show that.
+    fn follow(&mut self, chain: &mut Chain) -> io::Result<()> {
+        self.mend()?;
+        if self.file.metadata()?.len() <= self.whole {
+            return Ok(());
+        }
+        let (whole, torn, last) = tail(&mut self.file)?;
+        if let Some(link) = last.as_deref().and_then(chain::after) {
+            chain.back_to(link);
+        }
+        (self.whole, self.torn) = (whole, torn);
+        Ok(())
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.mend()?;
         match self.file.write_all(bytes) {

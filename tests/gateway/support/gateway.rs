@@ -171,7 +171,10 @@ impl Gateway {
         for (name, content) in files {
             fs::write(directory.join(name), content).unwrap();
         }
-        let output = fs::File::create(directory.join("output")).unwrap();
+        // Appended to, since two processes may write at once.
+        let output = directory.join("output");
+        let _ = fs::remove_file(&output);
+        let output = fs::File::options().create(true).append(true).open(output).unwrap();
         let secrets = secrets();
         let child = program
             .args(["run", "--config"])
@@ -192,6 +195,32 @@ impl Gateway {
         };
         gateway.wait(page).await;
         gateway
+    }
+
+    /// Another one takes over, by the same file; when this returns it serves.
+    pub(crate) async fn upgrade(&self) -> Self {
+        let output = self.directory.join("output");
+        let output = fs::File::options().append(true).open(output).unwrap();
+        let child = shipped()
+            .args(["run", "--upgrade", "--config"])
+            .arg(self.file())
+            .envs(self.secrets.clone())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let next = Self {
+            address: self.address,
+            admin: self.admin,
+            directory: Arc::clone(&self.directory),
+            secrets: self.secrets.clone(),
+            child,
+        };
+        let process = next.process();
+        next.says(&[&format!("handed over to process {process};")]).await;
+        next
     }
 
     async fn wait(&mut self, page: &str) {

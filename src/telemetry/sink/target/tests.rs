@@ -102,3 +102,25 @@ fn syslog_gets_one_message_a_record_and_is_found_again_after_its_restart() {
     syslog.write(&[b"{\"n\":4}\n".to_vec()]).unwrap();
     assert!(receive(&daemon).ends_with("{\"n\":4}"));
 }
+
+#[test]
+fn two_processes_go_on_with_one_chain_and_what_is_gone_is_missed() {
+    let place = Place::new("two");
+    let path = place.0.join("audit.log");
+    let mut one = Appended::open(&path, Some(chain())).unwrap();
+    one.write(&[b"{\"n\":1}\n".to_vec()]).unwrap();
+    let mut two = Appended::open(&path, Some(chain())).unwrap();
+    for _ in 0..3 {
+        one.write(&[b"{\"n\":2}\n".to_vec(), b"{\"n\":3}\n".to_vec()]).unwrap();
+        two.write(&[b"{\"n\":4}\n".to_vec()]).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 10);
+    assert!(is_whole(std::slice::from_ref(&path)));
+    // Somebody takes the last record away, and nobody goes on as if it had never been.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let last = text.trim_end().rfind('\n').unwrap() + 1;
+    let shorter = File::options().write(true).open(&path).unwrap();
+    shorter.set_len(last.try_into().unwrap()).unwrap();
+    two.write(&[b"{\"n\":5}\n".to_vec()]).unwrap();
+    assert!(!is_whole(&[path]));
+}
