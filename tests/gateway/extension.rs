@@ -128,8 +128,8 @@ async fn a_name_that_the_program_does_not_know_is_a_fault_with_its_place() {
             .unwrap();
         (program.status.code(), String::from_utf8(program.stderr).unwrap())
     };
-    let (code, said) = check(&gateway.file());
-    assert_eq!(code, Some(78), "{said}");
+    let (exit, said) = check(&gateway.file());
+    assert_eq!(exit, Some(78), "{said}");
     let place = said.lines().find(|line| line.contains("accept[0].authenticator")).unwrap();
     assert!(place.contains("gateway.yaml:") && place.contains("\"api-key\""), "{place}");
     let other = gateway.file().with_file_name("other.yaml");
@@ -138,8 +138,8 @@ async fn a_name_that_the_program_does_not_know_is_a_fault_with_its_place() {
         .replace("{ authenticator: api-key }, ", "")
         .replace("auth: { mode: IAM }", "auth: { mode: EXTENSION, source: accounts }");
     fs::write(&other, text).unwrap();
-    let (code, said) = check(&other);
-    assert_eq!(code, Some(78), "{said}");
+    let (exit, said) = check(&other);
+    assert_eq!(exit, Some(78), "{said}");
     assert!(said.contains("upstreams.bff.auth.source") && said.contains("\"accounts\""), "{said}");
     fs::remove_file(audit).unwrap();
 }

@@ -214,8 +214,8 @@ async fn a_directory_that_others_may_enter_is_a_fault() {
     assert_eq!(check(&gateway.file()).0, Some(0));
     for mode in [0o770, 0o701, 0o710, 0o722] {
         fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
-        let (code, said) = check(&gateway.file());
-        assert_eq!(code, Some(78), "{mode:o}: {said}");
+        let (exit, said) = check(&gateway.file());
+        assert_eq!(exit, Some(78), "{mode:o}: {said}");
         assert!(said.contains("server.upgrade_socket") && said.contains("others may"), "{said}");
     }
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
