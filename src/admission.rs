@@ -14,7 +14,7 @@ mod lookup;
 mod own_endpoint;
 mod rate;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -27,6 +27,7 @@ pub use self::{
 };
 use crate::{
     authentication::Authenticator,
+    certificate::CertificateName,
     credential::{self, ActAs, Credential, Sources},
     identity::Identity,
     login::{Choice, Login, Standing},
@@ -44,6 +45,7 @@ use crate::{
     sessions::{PendingCookies, Sessions},
     step::{Step, Trace},
     sts::Sts,
+    technical_user::TechnicalUser,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
     upstream::Upstream,
@@ -65,6 +67,8 @@ pub struct State {
     pub browsers: Option<Browsers>,
     /// Bearer tokens.
     pub authenticator: Authenticator,
+    /// Who shows a certificate of this name is that technical user.
+    pub certificates: HashMap<CertificateName, Arc<TechnicalUser>>,
     /// IAM roles and what they permit, where that is known here.
     pub roles: Option<RoleMap>,
     /// Whether minted tokens carry every permission held.

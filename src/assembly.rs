@@ -132,6 +132,7 @@ pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembl
         upstreams: upstreams.into_values().collect(),
         browsers,
         authenticator: authenticator(),
+        certificates: technical_users::by_certificate(config, &users),
         roles,
         carry_all: token_service::carries_all(config),
         sts,

@@ -3,6 +3,7 @@
 
 mod admin;
 mod guarded;
+mod secured;
 pub(crate) mod tls;
 
 use std::{
@@ -33,7 +34,7 @@ use self::{
 };
 use crate::{
     assembly::Assembly,
-    config::Config,
+    config::{self, Config},
     connection::{Patience, crowd::Crowd},
     gateway::Gateway,
     live::{
@@ -111,31 +112,19 @@ pub fn serve(
     let mut proxy = http_proxy(&conf, gateway);
     proxy.server_options = Some(options);
     let guard = guard(config, records);
-    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(proxy, guard.clone()));
-    proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
-    let mut certificates = Vec::new();
-    for (at, listener) in config.listeners.iter().enumerate() {
-        let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
-            .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
-        if let Some(files) = &listener.tls {
-            let failed = |key: &str, message: String| StartError::Tls {
-                key_path: format!("listeners[{at}].tls{key}"),
-                message,
-            };
-            let material =
-                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
-            let tls = Tls::new(material);
-            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
-            certificates.push((at, tls));
-        }
-        proxy.add_listener(endpoint);
+    let doors = doors(config)?;
+    let guarded = Guarded::new(proxy, guard, Arc::clone(&doors));
+    let mut proxy = Service::new("gateway".to_owned(), guarded);
+    for listener in &config.listeners {
+        let buffer = L4BufferSettings::default().read(READ_BUFFER);
+        proxy.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer));
     }
     server.add_service(proxy);
     let reloading = Reloading::new(
         Arc::clone(&live),
         Arc::clone(records),
         again,
-        Arc::new(Certificates(certificates.into())),
+        Arc::new(Certificates(doors)),
         config,
     );
     server.add_service(background_service("configuration", reloading));
@@ -208,17 +197,37 @@ fn prepare(live: &Live) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The certificates of the listeners, with their place in the list.
-struct Certificates(Arc<[(usize, Tls)]>);
+/// The listeners, in their order: where, and what they encrypt with.
+type Doors = Arc<[(SocketAddr, Option<Tls>)]>;
+
+fn doors(config: &Config) -> Result<Doors, StartError> {
+    let door = |(at, listener): (usize, &config::Listener)| {
+        let Some(files) = &listener.tls else { return Ok((listener.address, None)) };
+        let tls = tls::read(files).and_then(|material| {
+            Tls::new(material).map_err(|message| ("certificate".to_owned(), message))
+        });
+        let tls = tls.map_err(|(key, message)| StartError::Tls {
+            key_path: format!("listeners[{at}].tls.{key}"),
+            message,
+        })?;
+        Ok((listener.address, Some(tls)))
+    };
+    config.listeners.iter().enumerate().map(door).collect()
+}
+
+/// What a reload replaces of them.
+struct Certificates(Doors);
 
 impl Listeners for Certificates {
     fn prepare(&self, config: &Config) -> Result<Box<dyn FnOnce() + Send>, Vec<String>> {
         let (mut next, mut faults) = (Vec::new(), Vec::new());
-        for (at, _) in &*self.0 {
-            let listener = config.listeners.get(*at);
-            let Some(files) = listener.and_then(|listener| listener.tls.as_ref()) else { continue };
-            match tls::read(files) {
-                Ok(material) => next.push((*at, material)),
+        for (at, listener) in config.listeners.iter().enumerate() {
+            let Some(files) = &listener.tls else { continue };
+            let read = tls::read(files).and_then(|material| {
+                material.acceptor().map_err(|message| ("certificate".to_owned(), message))
+            });
+            match read {
+                Ok(acceptor) => next.push((at, acceptor)),
                 Err((key, why)) => faults.push(format!("listeners[{at}].tls.{key}: {why}")),
             }
         }
@@ -227,9 +236,9 @@ impl Listeners for Certificates {
         }
         let listeners = Arc::clone(&self.0);
         Ok(Box::new(move || {
-            for (at, material) in next {
-                if let Some((_, tls)) = listeners.iter().find(|(listener, _)| *listener == at) {
-                    tls.replace(material);
+            for (at, acceptor) in next {
+                if let Some((_, Some(tls))) = listeners.get(at) {
+                    tls.replace(acceptor);
                 }
             }
         }))

@@ -78,6 +78,7 @@ impl Key {
             Proof::Session => b"session",
             Proof::IamToken => b"iam",
             Proof::AppToken => b"app",
+            Proof::Certificate => b"certificate",
         });
         part(rules.issuer.as_bytes());
         part(audience.as_bytes());

@@ -14,7 +14,10 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
+pub use self::{
+    connections::{ConnectionMetrics, Handshake},
+    reloads::ReloadMetrics,
+};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
