@@ -135,6 +135,7 @@ pub fn assemble_after(loaded: &Loaded, before: Option<&State>) -> Result<Assembl
         roles,
         carry_all: token_service::carries_all(config),
         sts,
+        body_timeout: config.limits.body_timeout,
         audit_required: config
             .perimeter
             .as_ref()

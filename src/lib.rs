@@ -63,6 +63,7 @@ pub mod route;
 pub mod session;
 pub mod sessions;
 pub mod step;
+pub mod stream;
 pub mod sts;
 pub mod technical_user;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 //! of the process.
 
 mod admin;
+mod endable;
 mod guarded;
 pub(crate) mod tls;
 
@@ -28,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     admin::Admin,
+    endable::Endable,
     guarded::{Guard, Guarded},
     tls::Tls,
 };
@@ -111,7 +113,7 @@ pub fn serve(
     let mut proxy = http_proxy(&conf, gateway);
     proxy.server_options = Some(options);
     let guard = guard(config, records);
-    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(proxy, guard.clone()));
+    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(Endable::new(proxy), guard.clone()));
     proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
     let mut certificates = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {

@@ -3,6 +3,7 @@
 
 mod connections;
 mod reloads;
+mod streams;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,11 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
+pub use self::{
+    connections::ConnectionMetrics,
+    reloads::ReloadMetrics,
+    streams::{OpenStream, StreamMetrics},
+};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
@@ -38,6 +43,8 @@ pub struct Metrics {
     drift: DriftMetrics,
     /// Of the listeners.
     pub connections: ConnectionMetrics,
+    /// Of answers that last.
+    pub streams: StreamMetrics,
     /// Of the configuration.
     pub reloads: ReloadMetrics,
     /// How far the counters of the present configuration's parts were taken over.
@@ -167,6 +174,7 @@ impl Metrics {
             )?,
             drift: DriftMetrics::new(&registry)?,
             connections: ConnectionMetrics::new(&registry)?,
+            streams: StreamMetrics::new(&registry)?,
             registry,
         })
     }
@@ -413,6 +421,7 @@ mod tests {
             include_str!("metrics.rs"),
             include_str!("metrics/connections.rs"),
             include_str!("metrics/reloads.rs"),
+            include_str!("metrics/streams.rs"),
         );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {
