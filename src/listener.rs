@@ -113,7 +113,8 @@ pub fn serve(
     let mut proxy = http_proxy(&conf, gateway);
     proxy.server_options = Some(options);
     let guard = guard(config, records);
-    let mut proxy = Service::new("gateway".to_owned(), Guarded::new(Endable::new(proxy), guard.clone()));
+    let mut proxy =
+        Service::new("gateway".to_owned(), Guarded::new(Endable::new(proxy), guard.clone()));
     proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
     let mut certificates = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
