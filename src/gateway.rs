@@ -37,10 +37,12 @@ use crate::{
     time::Timestamp,
 };
 
+mod attempts;
 mod downstream;
 mod echo;
 mod upstream_request;
 
+use self::attempts::{Attempts, Repeatable};
 pub(crate) use self::downstream::fresh_id;
 
 /// The gateway: the current configuration, and where records go.
@@ -60,9 +62,7 @@ pub struct RequestCx {
     body_seen: u64,
     /// Whether the body was asked for here, so that the upstream need not be asked.
     expect_answered: bool,
-    connects: usize,
-    /// Times that a server was chosen.
-    tries: usize,
+    attempts: Attempts,
     /// A second token was asked for, since the upstream would not take the first.
     renewal: Renewal,
     /// Held to the end: the client's next head is not awaited before.
@@ -223,8 +223,7 @@ impl ProxyHttp for Gateway {
             state: Arc::clone(&live.state),
             body_seen: 0,
             expect_answered: false,
-            connects: 0,
-            tries: 0,
+            attempts: Attempts::default(),
             renewal: Renewal::None,
             serving: None,
         }
@@ -256,9 +255,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, cx: &mut RequestCx) -> Result<Box<HttpPeer>> {
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
-        cx.tries += 1;
-        match grant.target.upstream.peer(grant.target.read, grant.target.write) {
-            Ok(peer) => Ok(Box::new(peer)),
+        let (target, request) = (&grant.target, cx.request.as_ref());
+        let upstream = &target.upstream;
+        let key = upstream.wants_key().then(|| attempts::key(grant, request)).flatten();
+        match cx.attempts.next(upstream, key, Instant::now()) {
+            Ok(server) => Ok(Box::new(upstream.peer(server, target.read, target.write))),
             Err(refusal) => {
                 cx.stage = Stage::Refused(refusal);
                 Err(Error::explain(ErrorType::HTTPStatus(503), "no healthy server"))
@@ -273,12 +274,10 @@ impl ProxyHttp for Gateway {
         cx: &mut RequestCx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        cx.connects += 1;
         let Stage::Admitted(grant) = &cx.stage else { return error };
-        // Nothing has reached a server yet; a body has not been read either, but may be large.
-        if cx.connects <= grant.target.upstream.retries() && session.is_body_empty() {
-            error.set_retry(true);
-        }
+        // A body has not been read yet, but may be large.
+        let bodiless = session.is_body_empty();
+        error.set_retry(cx.attempts.not_connected(&grant.target.upstream, bodiless));
         error
     }
 
@@ -335,7 +334,11 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
-        cx.record.facts.upstream_status = Some(response.status.as_u16());
+        let status = response.status.as_u16();
+        cx.record.facts.upstream_status = Some(status);
+        if let Stage::Admitted(grant) = &cx.stage {
+            cx.attempts.answered(&grant.target.upstream, status);
+        }
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }
@@ -347,7 +350,7 @@ impl ProxyHttp for Gateway {
         let upstream = &grant.target.upstream;
         let (id, name) = (&cx.record.facts.request_id, upstream.name());
         log::info!(request_id:% = id, upstream:% = name; "a cached app token was answered with 401");
-        if cx.tries > upstream.retries() || !session.is_body_empty() {
+        if cx.attempts.made() > upstream.retries() || !session.is_body_empty() {
             return Ok(());
         }
         if let Err(refusal) = cx.state.renew(grant, &mut cx.record.facts, now).await {
@@ -373,13 +376,16 @@ impl ProxyHttp for Gateway {
             // Refused before anything was done about it, so that any method may be repeated.
             cx.renewal = Renewal::Done;
             error.set_retry(true);
-        } else if !session.req_header().method.is_idempotent()
-            || session.as_ref().retry_buffer_truncated()
-        {
-            // As Pingora itself does (#979).
-            error.set_retry(false);
+        } else if let Stage::Admitted(grant) = &cx.stage {
+            let how = Repeatable {
+                same: session.req_header().method.is_idempotent()
+                    && !session.as_ref().retry_buffer_truncated(),
+                bodiless: session.is_body_empty(),
+                reused: client_reused,
+            };
+            cx.attempts.broke(&grant.target.upstream, &mut error, how);
         } else {
-            error.retry.decide_reuse(client_reused);
+            error.set_retry(false);
         }
         error
     }

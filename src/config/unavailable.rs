@@ -11,15 +11,12 @@ enum When {
     Given,
     /// It is this word.
     Is(&'static str),
-    /// It is anything but this word.
-    Not(&'static str),
 }
-use When::{Given, Is, Not};
+use When::{Given, Is};
 
 /// Key path (`*` for any key or element), condition, and what it would have been.
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
-    (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
     (&["tracing"], Given, "tracing"),
     (&["server", "upgrade_socket"], Given, "binary upgrade"),
@@ -45,7 +42,6 @@ impl When {
         match self {
             Given => !node.is_null() && !empty,
             Is(word) => node.text() == Some(word),
-            Not(word) => !node.is_null() && node.text() != Some(word),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod connections;
 mod reloads;
+mod upstreams;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,11 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
+pub use self::{
+    connections::ConnectionMetrics,
+    reloads::ReloadMetrics,
+    upstreams::{Retry, ServerState, UpstreamCounters, UpstreamMetrics},
+};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
@@ -31,7 +36,6 @@ pub struct Metrics {
     sessions: SessionMetrics,
     exchanges: IntCounterVec,
     events: IntCounterVec,
-    upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
@@ -40,6 +44,8 @@ pub struct Metrics {
     pub connections: ConnectionMetrics,
     /// Of the configuration.
     pub reloads: ReloadMetrics,
+    /// Of upstreams.
+    pub upstreams: UpstreamMetrics,
     /// How far the counters of the present configuration's parts were taken over.
     followed: Mutex<HashMap<(usize, &'static str), u64>>,
 }
@@ -123,6 +129,7 @@ impl Metrics {
             seconds,
             per_route,
             reloads: ReloadMetrics::new(&registry)?,
+            upstreams: UpstreamMetrics::new(&registry)?,
             followed: Mutex::default(),
             decisions: VERDICTS
                 .iter()
@@ -148,11 +155,6 @@ impl Metrics {
                 "portcullis_login_events_total",
                 "What happened at our own endpoints: logins, logouts, token exchanges.",
                 &["event"],
-            )?,
-            upstream_ready: gauges(
-                "portcullis_upstream_ready",
-                "Whether an upstream has a healthy server.",
-                &["upstream"],
             )?,
             records_dropped: counters(
                 "portcullis_records_dropped_total",
@@ -246,9 +248,7 @@ impl Metrics {
         if let Some(found) = scrape.perimeter {
             self.perimeter.set(found);
         }
-        for (upstream, ready) in scrape.upstreams {
-            self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
-        }
+        self.upstreams.show(scrape.upstreams, scrape.servers);
         for (issuer, age) in scrape.jwks {
             self.jwks_age.with_label_values(&[*issuer]).set(age.map_or(-1, number));
         }
@@ -390,8 +390,10 @@ pub struct Scrape<'a> {
     pub written: &'a [(&'a str, bool)],
     /// What the last look for ways around the gateway found.
     pub perimeter: Option<&'a perimeter::Findings>,
-    /// Upstreams and whether each is ready.
+    /// Upstreams and whether requests can go to any server of each.
     pub upstreams: &'a [(&'a str, bool)],
+    /// Their servers.
+    pub servers: &'a [ServerState<'a>],
     /// Issuers and the age of their keys in seconds.
     pub jwks: &'a [(&'a str, Option<u64>)],
     /// Upstreams that are watched, and what the last comparison found.
@@ -413,6 +415,7 @@ mod tests {
             include_str!("metrics.rs"),
             include_str!("metrics/connections.rs"),
             include_str!("metrics/reloads.rs"),
+            include_str!("metrics/upstreams.rs"),
         );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {
