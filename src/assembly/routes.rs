@@ -20,7 +20,7 @@ pub(super) fn assemble(
     technical_users: &BTreeMap<String, Arc<TechnicalUser>>,
     lookups: &mut Kinds,
     defects: &mut Defects,
-) -> Option<RouteTable<Target>> {
+) -> Option<RouteTable<Arc<Target>>> {
     let mut routes = Vec::with_capacity(config.routes.len());
     for (at, route) in config.routes.iter().enumerate() {
         // A route whose upstream has a defect is not a defect of its own.
@@ -43,7 +43,7 @@ pub(super) fn assemble(
         let Some(act_as) = act_as(&route.act_as, technical_users) else { continue };
         let lookups = lookups.of(route, upstream);
         let target = target(config, route, upstream, condition);
-        routes.push((pattern, Target { lookups, act_as, ..target }));
+        routes.push((pattern, Arc::new(Target { lookups, act_as, ..target })));
     }
     RouteTable::new(routes)
         .map_err(|error| {

@@ -3,9 +3,10 @@
 //! Written after Pingora has taken out what `Connection` nominates, so no client can have our
 //! headers removed (CVE-2026-105299, R7). First everything managed goes, then ours come (R6).
 
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use pingora::{Result, http::RequestHeader};
 use secrecy::ExposeSecret;
+use uuid::{Uuid, fmt::Simple};
 
 use crate::{
     admission::{Grant, State},
@@ -24,7 +25,8 @@ pub(super) fn finish(
     request: &TrustedRequest,
     out: &mut RequestHeader,
 ) -> Result<()> {
-    let trace = traceparent(&out.headers).map_or_else(fresh_trace, Box::from);
+    let trace = traceparent(&out.headers).map_or_else(fresh_trace, HeaderValue::try_from);
+    let trace = trace.map_err(|_| super::not_admitted())?;
     let dropped: Vec<HeaderName> =
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
@@ -42,7 +44,11 @@ pub(super) fn finish(
         out.remove_header(&header::AUTHORIZATION);
     }
     if let Some(token) = grant.credential.token() {
-        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+        let token = token.expose_secret();
+        let mut value = String::with_capacity(BEARER.len() + token.len());
+        value.push_str(BEARER);
+        value.push_str(token);
+        let mut value = HeaderValue::try_from(value)
             .map_err(|_| super::not_admitted())?;
         value.set_sensitive(true);
         out.insert_header(header::AUTHORIZATION, value)?;
@@ -50,14 +56,15 @@ pub(super) fn finish(
     let host = state.host_for_upstream(&request.host);
     out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
-    out.insert_header("traceparent", &*trace)?;
+    out.insert_header("traceparent", trace)?;
     if let Some(id) = &grant.session_id {
         out.insert_header("X-Session-Id", id.as_str())?;
     }
     if let Some(client) = request.client {
         out.insert_header("X-Forwarded-For", client.to_string())?;
     }
-    out.insert_header("X-Forwarded-Proto", if request.https { "https" } else { "http" })?;
+    let proto = if request.https { "https" } else { "http" };
+    out.insert_header("X-Forwarded-Proto", HeaderValue::from_static(proto))?;
     out.insert_header("X-Forwarded-Host", host)
 }
 
@@ -68,18 +75,28 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
     }
     let fields = out.headers.get_all(header::COOKIE).iter();
     let kept = if let Some(browsers) = &state.browsers {
-        browsers.sessions.jar().strip(fields.map(http::HeaderValue::as_bytes))
+        browsers.sessions.jar().strip(fields.map(HeaderValue::as_bytes))
     } else {
-        let joined = fields.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-        http::HeaderValue::from_bytes(&joined).ok()
+        let joined = fields.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+        HeaderValue::from_bytes(&joined).ok()
     };
     out.remove_header(&header::COOKIE);
     kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))
 }
 
 /// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
-fn fresh_trace() -> Box<str> {
-    let trace = uuid::Uuid::new_v4().as_simple().to_string();
-    let span = uuid::Uuid::new_v4().as_simple().to_string();
-    format!("00-{trace}-{}-00", span.get(..16).unwrap_or("0000000000000001")).into()
+fn fresh_trace() -> std::result::Result<HeaderValue, InvalidHeaderValue> {
+    let mut buffers = [[0; Simple::LENGTH]; 2];
+    let [trace, span] = buffers.each_mut();
+    let trace = Uuid::new_v4().as_simple().encode_lower(trace);
+    let span = Uuid::new_v4().as_simple().encode_lower(span);
+    let mut value = String::with_capacity(TRACEPARENT);
+    for part in ["00-", trace, "-", span.get(..16).unwrap_or("0000000000000001"), "-00"] {
+        value.push_str(part);
+    }
+    HeaderValue::try_from(value)
 }
+
+const BEARER: &str = "Bearer ";
+/// Characters of a `traceparent`.
+const TRACEPARENT: usize = 55;
