@@ -33,13 +33,14 @@ use self::{
 };
 use crate::{
     assembly::Assembly,
-    config::Config,
+    config::{Config, Loaded},
     connection::{Patience, crowd::Crowd},
     gateway::Gateway,
     live::{
         Live,
         reload::{Again, Listeners, Reloading},
     },
+    status::{Board, Sampling},
     telemetry::record::Records,
 };
 
@@ -72,11 +73,12 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`], before anything listens.
 pub fn serve(
-    config: &Config,
+    loaded: &Arc<Loaded>,
     assembly: Assembly,
     again: Again,
     records: &Arc<Records>,
 ) -> Result<(), StartError> {
+    let config = &loaded.config;
     for address in addresses(config) {
         // Pingora would try for half a minute and then live on without the listener (#667).
         TcpListener::bind(address).map_err(|cause| StartError::Bind { address, cause })?;
@@ -98,7 +100,7 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let live = Arc::new(Live::new(config, assembly, records));
+    let live = Arc::new(Live::new(loaded, assembly, records));
     prepare(&live)?;
     let live = Arc::new(ArcSwap::new(live));
     let draining = Arc::new(AtomicBool::new(false));
@@ -139,7 +141,9 @@ pub fn serve(
         config,
     );
     server.add_service(background_service("configuration", reloading));
-    let admin = Admin::new(live, Arc::clone(records), Arc::clone(&draining));
+    let board = Arc::new(Board::new(live, Arc::clone(records), Arc::clone(&draining)));
+    server.add_service(background_service("status", Sampling(Arc::clone(&board))));
+    let admin = Admin::new(board, &config.admin);
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);

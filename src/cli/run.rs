@@ -20,6 +20,7 @@ use crate::{
     telemetry::{
         self, Format,
         metrics::Metrics,
+        recent::Recent,
         record::Records,
         sink::{
             Sink,
@@ -62,7 +63,7 @@ pub(super) fn run(path: &Path) -> u8 {
     };
     let path = path.to_owned();
     let again = Again::new(Arc::new(move |before| read_again(&path, before)), files);
-    match listener::serve(config, assembly, again, &records) {
+    match listener::serve(&Arc::new(loaded), assembly, again, &records) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
     }
@@ -129,6 +130,7 @@ fn records(config: &Config) -> io::Result<Records> {
         access: sink("access", &config.logs.access, target::ACCESS, None, config)?,
         audit: sink("audit", &config.logs.audit, target::AUDIT, chain, config)?,
         metrics: Metrics::new(config.metrics.per_route).map_err(io::Error::other)?,
+        recent: Recent::default(),
     })
 }
 
