@@ -6,6 +6,7 @@
 //! is one place where things are shown: here.
 
 mod chart;
+mod refusals;
 mod sections;
 
 use std::{collections::HashMap, sync::LazyLock};

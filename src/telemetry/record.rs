@@ -259,9 +259,7 @@ impl Record {
         let seconds = self.started.elapsed().as_secs_f64();
         let facts = &self.facts;
         self.records.metrics.request_ended(facts, &self.routes, self.route_index, seconds);
-        if facts.is_refused() {
-            self.records.recent.note(facts);
-        }
+        self.records.recent.note(facts);
         if self.records.access.is_on() {
             let line = self.line(Kind::Access, self.records.access.format());
             self.records.access.send(line);
