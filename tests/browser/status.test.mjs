@@ -96,7 +96,7 @@ describe('the status page', () => {
     const steps = page.locator('.steps tbody tr');
     await steps.first().waitFor();
     assert.equal(await steps.count(), 7);
-    assert.match(await page.locator('.decision').innerText(), /refuse · 403 · permission_missing/);
+    assert.match(await page.locator('.decision').innerText(), /refuse · 403 · role_missing/);
     assert.match(await page.locator('.steps').innerText(), /carol/);
 
     await page.getByLabel('Headers').fill('Authorization: Bearer x');
