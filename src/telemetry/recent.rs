@@ -2,7 +2,7 @@
 //! refuses.
 //!
 //! It holds what the access record holds of them and no more, cut to a length that a page can
-//! show. A part of a path that is long enough to be a token is left out.
+//! show. A word that is long enough to be a token is left out.
 
 use std::{
     collections::VecDeque,
@@ -90,7 +90,7 @@ impl Refused {
             client: facts.client,
             method: cut(&facts.method, WORD),
             host: cut(&facts.host, WORD),
-            path: cut(&without_tokens(&facts.path), PATH),
+            path: cut(&without_tokens(before_query(&facts.path)), PATH),
             route: facts.route.as_deref().map(|route| cut(route, PATH)),
             subject: facts.subject.as_deref().map(|subject| cut(subject, WORD)),
             proof: facts.proof.map(Proof::word),
@@ -98,7 +98,7 @@ impl Refused {
             organisation: facts.organisation.or(facts.named),
             status: facts.status,
             reason: reason.word(),
-            detail: facts.detail.as_deref().map(|detail| cut(detail, DETAIL)),
+            detail: facts.detail.as_deref().map(|it| cut(&without_tokens(it), DETAIL)),
             on_trial: facts.reason.is_none(),
             forwarded: facts.decision == Some(Verdict::Forward) && facts.reason.is_some(),
         }
@@ -122,11 +122,29 @@ fn cut(text: &str, most: usize) -> Box<str> {
     }
 }
 
-/// A path whose long parts are left out.
-fn without_tokens(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let part = |part| if str::len(part) > LONGEST_PART { "…" } else { part };
-    path.split('/').map(part).collect::<Vec<_>>().join("/")
+/// A text in which whatever is long enough to be a token is left out. Names of permissions may be
+/// as long, and are no tokens.
+fn without_tokens(text: &str) -> String {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || "-_.~+%=".contains(c);
+    let is_name = |word: &str| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = match rest.find(|c| !in_word(c)) {
+            Some(0) => first.len_utf8(),
+            Some(end) => end,
+            None => rest.len(),
+        };
+        let (word, after) = rest.split_at(end);
+        kept.push_str(if word.len() > LONGEST_PART && !is_name(word) { "…" } else { word });
+        rest = after;
+    }
+    kept
+}
+
+/// What stands before a query, which the path of a request that could not be read may still have.
+fn before_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -163,8 +181,11 @@ mod tests {
     fn what_may_be_a_token_in_a_path_is_left_out_and_a_uuid_is_not() {
         let uuid = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
         let token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.abcdefghijkl";
-        let seen = without_tokens(&format!("/api/{uuid}/{token}/x?code={token}"));
+        let seen = without_tokens(before_query(&format!("/api/{uuid}/{token}/x?code={token}")));
         assert_eq!(seen, format!("/api/{uuid}/…/x"));
+        let long = "A_PERMISSION_WITH_A_NAME_LONGER_THAN_A_UUID_IS";
+        let detail = format!("ö: no route for /a/{token}, nor {long} for {uuid}");
+        assert_eq!(without_tokens(&detail), format!("ö: no route for /a/…, nor {long} for {uuid}"));
         assert_eq!(cut(&"ä".repeat(200), 128).chars().count(), 129);
     }
 }
