@@ -21,7 +21,6 @@ const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
     (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
-    (&["tracing"], Given, "tracing"),
     (&["server", "upgrade_socket"], Given, "binary upgrade"),
 ];
 

@@ -3,6 +3,7 @@
 
 mod connections;
 mod reloads;
+mod traces;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
+pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics, traces::TraceMetrics};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub connections: ConnectionMetrics,
     /// Of the configuration.
     pub reloads: ReloadMetrics,
+    /// Of traces.
+    pub traces: TraceMetrics,
     /// How far the counters of the present configuration's parts were taken over.
     followed: Mutex<HashMap<(usize, &'static str), u64>>,
 }
@@ -123,6 +126,7 @@ impl Metrics {
             seconds,
             per_route,
             reloads: ReloadMetrics::new(&registry)?,
+            traces: TraceMetrics::new(&registry)?,
             followed: Mutex::default(),
             decisions: VERDICTS
                 .iter()
@@ -413,6 +417,7 @@ mod tests {
             include_str!("metrics.rs"),
             include_str!("metrics/connections.rs"),
             include_str!("metrics/reloads.rs"),
+            include_str!("metrics/traces.rs"),
         );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {

@@ -48,6 +48,7 @@ mod sts_lies;
 mod support;
 mod tls;
 mod token_inspect;
+mod traces;
 mod upstream;
 
 #[expect(dead_code, unused_imports, reason = "the demo uses more of the stand-ins than the tests")]
