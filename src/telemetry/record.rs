@@ -335,7 +335,7 @@ impl Record {
         };
         let mut bytes = match format {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
-            Format::Text => line.text().into_bytes(),
+            Format::Text { coloured } => line.text(coloured).into_bytes(),
         };
         bytes.push(b'\n');
         bytes
