@@ -29,7 +29,6 @@ use crate::{
     connection::{Connection, Serving},
     credential::Credential,
     live::Live,
-    login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
@@ -40,11 +39,13 @@ use crate::{
     time::Timestamp,
 };
 
+mod attested;
 mod downstream;
 mod echo;
 mod tracing;
 mod upstream_request;
 
+use self::attested::attested;
 pub(crate) use self::downstream::fresh_id;
 
 /// The gateway: the current configuration, and where records go.
@@ -189,33 +190,6 @@ impl Gateway {
 enum Next {
     Forward(Box<Grant>),
     Answer(Answer),
-}
-
-/// No service without its audit record: what is next, once that is written. A refusal serves
-/// nobody and so does a logout; neither waits.
-async fn attested(next: Next, cx: &mut RequestCx) -> Result<Next, Refusal> {
-    let written = match &next {
-        Next::Forward(_) => cx.record.intend().await,
-        Next::Answer(answer) if cx.record.facts.event.is_some_and(gives) => {
-            cx.record.attest(answer.status).await
-        }
-        Next::Answer(_) => Ok(()),
-    };
-    match written {
-        Ok(()) => Ok(next),
-        Err(unwritten) => {
-            if matches!(next, Next::Answer(_)) {
-                // What a login gave. A session that was only renewed is still written.
-                cx.cookies = PendingCookies::default();
-            }
-            Err(Refusal::new(Reason::AuditUnavailable, unwritten.to_string()))
-        }
-    }
-}
-
-/// Whether an event at one of our own endpoints gives the caller something.
-fn gives(event: &'static str) -> bool {
-    ![Event::Logout.word(), Event::ProviderLogout.word()].contains(&event)
 }
 
 #[async_trait]
