@@ -29,18 +29,23 @@ use crate::{
     connection::{Connection, Serving},
     credential::Credential,
     live::Live,
-    login::Event,
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
-    telemetry::record::{Record, Records, query_shape},
+    telemetry::{
+        record::{Record, Records, query_shape},
+        trace::{Outgoing, Recording, Tracer},
+    },
     time::Timestamp,
 };
 
+mod attested;
 mod downstream;
 mod echo;
+mod tracing;
 mod upstream_request;
 
+use self::attested::attested;
 pub(crate) use self::downstream::fresh_id;
 
 /// The gateway: the current configuration, and where records go.
@@ -65,6 +70,11 @@ pub struct RequestCx {
     tries: usize,
     /// A second token was asked for, since the upstream would not take the first.
     renewal: Renewal,
+    /// Where requests are traced.
+    tracer: Option<Arc<Tracer>>,
+    /// What the upstream is told of the trace, once that is settled.
+    outgoing: Option<Outgoing>,
+    recording: Recording,
     /// Held to the end: the client's next head is not awaited before.
     serving: Option<Serving>,
 }
@@ -120,9 +130,10 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Next, Refusal> {
         let headers = &session.req_header().headers;
-        let RequestCx { record, cookies, .. } = cx;
+        let RequestCx { record, cookies, recording, .. } = cx;
         let (facts, index) = (&mut record.facts, &mut record.route_index);
-        let identified = state.identify(request, headers, facts, index, cookies, now).await?;
+        let identified =
+            state.identify(request, headers, facts, index, cookies, now, recording).await?;
         state.within_rates(&identified, request.client)?;
         let needed = identified.needs_body();
         let body = match needed {
@@ -131,7 +142,7 @@ impl Gateway {
         };
         let headers = &session.req_header().headers;
         let body = body.as_deref();
-        match state.decide(identified, request, headers, body, facts, now).await? {
+        match state.decide(identified, request, headers, body, facts, now, recording).await? {
             Admitted::Forward(grant) => {
                 cx.expect_answered = needed.is_some();
                 Ok(Next::Forward(grant))
@@ -182,33 +193,6 @@ enum Next {
     Answer(Answer),
 }
 
-/// No service without its audit record: what is next, once that is written. A refusal serves
-/// nobody and so does a logout; neither waits.
-async fn attested(next: Next, cx: &mut RequestCx) -> Result<Next, Refusal> {
-    let written = match &next {
-        Next::Forward(_) => cx.record.intend().await,
-        Next::Answer(answer) if cx.record.facts.event.is_some_and(gives) => {
-            cx.record.attest(answer.status).await
-        }
-        Next::Answer(_) => Ok(()),
-    };
-    match written {
-        Ok(()) => Ok(next),
-        Err(unwritten) => {
-            if matches!(next, Next::Answer(_)) {
-                // What a login gave. A session that was only renewed is still written.
-                cx.cookies = PendingCookies::default();
-            }
-            Err(Refusal::new(Reason::AuditUnavailable, unwritten.to_string()))
-        }
-    }
-}
-
-/// Whether an event at one of our own endpoints gives the caller something.
-fn gives(event: &'static str) -> bool {
-    ![Event::Logout.word(), Event::ProviderLogout.word()].contains(&event)
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = RequestCx;
@@ -227,6 +211,9 @@ impl ProxyHttp for Gateway {
             connects: 0,
             tries: 0,
             renewal: Renewal::None,
+            tracer: live.tracer.clone(),
+            outgoing: None,
+            recording: Recording::default(),
             serving: None,
         }
     }
@@ -241,7 +228,16 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
-        let next = match Self::admit(session, cx).await {
+        if let Some(tracer) = cx.tracer.take() {
+            tracing::begin(&tracer, session, cx);
+        }
+        let admitted = match cx.recording.current() {
+            // Not in every request's memory.
+            Some(request) => Box::pin(request.scope(Self::admit(session, cx))).await,
+            None => Self::admit(session, cx).await,
+        };
+        cx.recording.decided(admitted.as_ref().err().map(|refusal| refusal.reason));
+        let next = match admitted {
             Ok(next) if cx.state.audit_required => attested(next, cx).await,
             next => next,
         };
@@ -255,11 +251,18 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, cx: &mut RequestCx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        cx: &mut RequestCx,
+    ) -> Result<Box<HttpPeer>> {
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
         cx.tries += 1;
         match grant.target.upstream.peer(grant.target.read, grant.target.write) {
-            Ok(peer) => Ok(Box::new(peer)),
+            Ok(peer) => {
+                tracing::attempts(&mut cx.recording, session, grant, &peer);
+                Ok(Box::new(peer))
+            }
             Err(refusal) => {
                 cx.stage = Stage::Refused(refusal);
                 Err(Error::explain(ErrorType::HTTPStatus(503), "no healthy server"))
@@ -275,6 +278,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         cx.connects += 1;
+        cx.recording.attempt_failed(error.etype().as_str());
         let Stage::Admitted(grant) = &cx.stage else { return error };
         // Nothing has reached a server yet; a body has not been read either, but may be large.
         if cx.connects <= grant.target.upstream.retries() && session.is_body_empty() {
@@ -297,7 +301,9 @@ impl ProxyHttp for Gateway {
         if cx.expect_answered {
             out.remove_header(&http::header::EXPECT);
         }
-        upstream_request::finish(&cx.state, grant, request, out)
+        let outgoing = cx.outgoing.get_or_insert_with(|| Outgoing::untraced(&out.headers));
+        let parent = cx.recording.parent(outgoing.parent.span);
+        upstream_request::finish(&cx.state, grant, request, (outgoing, parent), out)
     }
 
     async fn request_body_filter(
@@ -337,6 +343,7 @@ impl ProxyHttp for Gateway {
         cx: &mut RequestCx,
     ) -> Result<()> {
         cx.record.facts.upstream_status = Some(response.status.as_u16());
+        cx.recording.answered(response.status.as_u16());
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }
@@ -351,7 +358,12 @@ impl ProxyHttp for Gateway {
         if cx.tries > upstream.retries() || !session.is_body_empty() {
             return Ok(());
         }
-        if let Err(refusal) = cx.state.renew(grant, &mut cx.record.facts, now).await {
+        let renewing = cx.state.renew(grant, &mut cx.record.facts, now);
+        let renewed = match cx.recording.current() {
+            Some(request) => request.scope(renewing).await,
+            None => renewing.await,
+        };
+        if let Err(refusal) = renewed {
             cx.stage = Stage::Refused(refusal);
             return Err(Error::explain(ErrorType::HTTPStatus(503), "no new app token"));
         }
@@ -413,6 +425,9 @@ impl ProxyHttp for Gateway {
             Stage::Refused(refusal) => refusal.clone(),
             _ => downstream::refusal_of(error),
         };
+        if matches!(error.esource(), ErrorSource::Upstream) {
+            cx.recording.attempt_failed(error.etype().as_str());
+        }
         let gone = matches!(error.esource(), ErrorSource::Downstream)
             && matches!(
                 error.etype(),
@@ -460,6 +475,7 @@ impl ProxyHttp for Gateway {
             facts.query = query.map(query_shape);
         }
         cx.record.finish(status, session.body_bytes_sent());
+        tracing::finish(session, cx);
     }
 }
 

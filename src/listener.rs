@@ -128,7 +128,7 @@ pub fn serve(
         config,
     );
     server.add_service(background_service("configuration", reloading));
-    let admin = Admin::new(live, Arc::clone(records), Arc::clone(&draining));
+    let admin = Admin::new(Arc::clone(&live), Arc::clone(records), Arc::clone(&draining));
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(admin);
@@ -141,13 +141,22 @@ pub fn serve(
     let signals = Signals {
         draining,
         records: Arc::clone(records),
+        live: Arc::clone(&live),
         delay: config.server.drain_delay,
         grace: config.server.grace,
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    close(records, &live);
+    Ok(())
+}
+
+/// Writes and sends what is queued.
+fn close(records: &Records, live: &ArcSwap<Live>) {
     records.access.close();
     records.audit.close();
-    Ok(())
+    if let Some(tracer) = &live.load().tracer {
+        tracer.close();
+    }
 }
 
 /// Pingora's bound of tries, however few are configured at the start.
@@ -249,6 +258,7 @@ impl Listeners for Certificates {
 struct Signals {
     draining: Arc<AtomicBool>,
     records: Arc<Records>,
+    live: Arc<ArcSwap<Live>>,
     /// Between telling that we are not ready and taking no more connections.
     delay: Duration,
     grace: Duration,
@@ -258,7 +268,7 @@ impl Signals {
     /// Ends the process once the last request is answered. Pingora would sleep through the whole
     /// grace (its `grace_period_seconds` has no condition), and is the one that ends it then.
     fn end_when_idle(&self) {
-        let records = Arc::clone(&self.records);
+        let (records, live) = (Arc::clone(&self.records), Arc::clone(&self.live));
         std::thread::spawn(move || {
             // What a listener had accepted when it closed is a request a moment later.
             std::thread::sleep(LAST_ARRIVALS);
@@ -266,8 +276,7 @@ impl Signals {
                 std::thread::sleep(Duration::from_millis(10));
             }
             log::info!("drained");
-            records.access.close();
-            records.audit.close();
+            close(&records, &live);
             std::process::exit(0);
         });
     }

@@ -20,8 +20,9 @@ use crate::{
     perimeter::Perimeter,
     sts::issuer::watch::KeyFiles,
     telemetry::{
-        metrics::{RouteCounters, Scrape},
+        metrics::{Door, RouteCounters, Scrape},
         record::Records,
+        trace::{self, Exporter, Tracer},
     },
     time::Timestamp,
     watch::Watch,
@@ -39,6 +40,8 @@ pub struct Live {
     pub watches: Vec<Arc<Watch>>,
     /// The watch over ways around the gateway.
     pub perimeter: Option<Arc<Perimeter>>,
+    /// Where requests are traced.
+    pub tracer: Option<Arc<Tracer>>,
     provider: Option<Arc<Provider>>,
     key_files: Option<KeyFiles>,
 }
@@ -57,9 +60,19 @@ impl Live {
     /// Puts a configuration's parts together. Nothing runs yet.
     #[must_use]
     pub fn new(config: &Config, assembly: Assembly, records: &Arc<Records>) -> Self {
-        let Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches } =
-            assembly;
+        let Assembly {
+            state,
+            iam_keys,
+            sts_keys,
+            key_files,
+            provider,
+            perimeter,
+            watches,
+            tracing,
+        } = assembly;
         if let Some(sts) = &state.sts {
+            let seconds = records.metrics.exchanges.seconds.clone();
+            sts.time_to(move |taken| seconds.observe(taken.as_secs_f64()));
             let records = Arc::clone(records);
             sts.report_to(move |issuance| records.issued(issuance));
         }
@@ -71,6 +84,7 @@ impl Live {
             keys: keys.into_iter().filter_map(|(name, keys)| Some((name, keys?))).collect(),
             watches,
             perimeter,
+            tracer: tracing.and_then(|tracing| tracer(*tracing, records)),
             provider,
             key_files,
         }
@@ -163,11 +177,18 @@ impl Live {
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
         let sessions = state.browsers.as_ref().map(|browsers| &browsers.sessions);
         let refreshes = sessions.map(|sessions| sessions.refreshes());
+        let checks = sessions.map(|sessions| sessions.checks());
+        let door = state
+            .sts
+            .as_ref()
+            .map(|sts| Door { entries: sts.kept(), breaker_open: !sts.breaker_is_closed() });
         let lookups = state.lookups.outcomes();
         to(&Scrape {
             lookups: &lookups,
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
             refreshes: refreshes.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            checks: checks.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            door,
             dropped: &[("access", records.access.dropped()), ("audit", records.audit.dropped())],
             written: &[("access", records.access.writes()), ("audit", records.audit.writes())],
             upstreams: &upstreams,
@@ -177,6 +198,15 @@ impl Live {
             session_store: sessions.and_then(|sessions| sessions.is_up()),
         })
     }
+}
+
+/// Another exporter for each configuration: that of the one before sends what it has and ends when
+/// the last of its requests is over.
+fn tracer((sample, settings): (f64, trace::Settings), records: &Records) -> Option<Arc<Tracer>> {
+    let exporter = Exporter::start(settings, records.metrics.traces.clone());
+    // Without traces rather than not at all.
+    let failed = |error: &_| log::error!("nothing is traced: {error}");
+    Some(Arc::new(Tracer::new(sample, exporter.inspect_err(failed).ok()?)))
 }
 
 /// Finds out when audit records can be written again.

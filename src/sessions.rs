@@ -6,6 +6,7 @@
 //! wait. What a response owes the browser for it travels in [`PendingCookies`] and is settled when
 //! the response is written, whoever writes it: a background refresh may land in between.
 
+mod checks;
 mod cookie_store;
 pub(crate) mod redis_store;
 mod refreshes;
@@ -18,6 +19,7 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use self::{
+    checks::Checks,
     renewal::{Attempt, Landed, Renewer},
     store::Loaded,
 };
@@ -61,6 +63,7 @@ pub struct Sessions {
     store: Arc<Store>,
     limits: Limits,
     renewer: Arc<Renewer>,
+    checks: Checks,
 }
 
 /// What a request's session came to.
@@ -130,7 +133,7 @@ impl Sessions {
         let store = Arc::new(store);
         let before = before.map(|before| &*before.renewer);
         let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam, before);
-        Self { jar, store, limits, renewer: Arc::new(renewer) }
+        Self { jar, store, limits, renewer: Arc::new(renewer), checks: Checks::default() }
     }
 
     /// Where they are.
@@ -153,6 +156,17 @@ impl Sessions {
     /// The session of a request that is activity of its user: its idle time-out slides, and its
     /// tokens are renewed. A request whose tokens still serve waits for nobody.
     pub async fn find(
+        &self,
+        cookies: &Cookies<'_>,
+        pending: &mut PendingCookies,
+        now: Timestamp,
+    ) -> Found {
+        let found = self.look(cookies, pending, now).await;
+        self.checks.count(&found);
+        found
+    }
+
+    async fn look(
         &self,
         cookies: &Cookies<'_>,
         pending: &mut PendingCookies,
@@ -312,6 +326,12 @@ impl Sessions {
     #[must_use]
     pub fn is_up(&self) -> Option<bool> {
         self.store.is_up()
+    }
+
+    /// Sessions that requests came with since the start, by what was found.
+    #[must_use]
+    pub fn checks(&self) -> [(&'static str, u64); 4] {
+        self.checks.read()
     }
 
     /// Attempts to renew tokens since the start, by what came of them.

@@ -46,6 +46,7 @@ use crate::{
     identity::Proof,
     permission::PermissionSet,
     refusal::{Reason, Refusal},
+    telemetry::trace::call::carried,
     time::Timestamp,
 };
 
@@ -88,10 +89,14 @@ struct Inner {
     since: Instant,
     outcomes: Outcomes,
     report: OnceLock<Report>,
+    timing: OnceLock<Timing>,
 }
 
 /// Is told of every issued token.
 type Report = Box<dyn Fn(&Issuance<'_>) + Send + Sync>;
+
+/// Is told how long each exchange took.
+type Timing = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// One trip to the token service.
 struct Errand {
@@ -126,6 +131,7 @@ impl Sts {
             since: Instant::now(),
             outcomes: Outcomes::default(),
             report: OnceLock::new(),
+            timing: OnceLock::new(),
         }))
     }
 
@@ -185,6 +191,19 @@ impl Sts {
         }
     }
 
+    /// Tells `timing` how long each exchange takes from now on; only the first call counts.
+    pub fn time_to(&self, timing: impl Fn(Duration) + Send + Sync + 'static) {
+        if self.0.timing.set(Box::new(timing)).is_err() {
+            log::debug!("sts: exchanges are timed already");
+        }
+    }
+
+    /// How many tokens are kept, about.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.0.store.kept()
+    }
+
     /// What came of the asks so far.
     #[must_use]
     pub fn outcomes(&self) -> &Outcomes {
@@ -218,7 +237,7 @@ impl Sts {
         match flight {
             None => Outcomes::count(&self.0.outcomes.coalesced),
             Some(flight) => {
-                tokio::spawn(Arc::clone(&self.0).fly(flight, errand, now));
+                tokio::spawn(carried(Arc::clone(&self.0).fly(flight, errand, now)));
             }
         }
         match tokio::time::timeout(at_most, seat.landed()).await {
@@ -237,7 +256,7 @@ impl Sts {
         }
         let errand = Errand::new(kept.token.key, ask, Some(Arc::clone(&kept.token)));
         if let (_, Some(flight)) = self.0.flights.board(errand.key) {
-            tokio::spawn(Arc::clone(&self.0).fly(flight, errand, now));
+            tokio::spawn(carried(Arc::clone(&self.0).fly(flight, errand, now)));
         }
     }
 }
@@ -355,7 +374,11 @@ impl Inner {
         }
         let started = Instant::now();
         let result = client.exchange(&errand.request, now).await;
-        let now = now + started.elapsed();
+        let taken = started.elapsed();
+        if let Some(timing) = self.timing.get() {
+            timing(taken);
+        }
+        let now = now + taken;
         self.with_breaker(|breaker, at| match &result {
             Err(ExchangeError::Unavailable(_)) => breaker.failure(&pass, at),
             // A refusal and a lie are answers too. If they opened the breaker, one caller whose

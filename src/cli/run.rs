@@ -38,7 +38,8 @@ pub(super) fn run(path: &Path) -> u8 {
     };
     files.extend(assembly::files(&loaded.config));
     let config = &loaded.config;
-    telemetry::start_diagnostics(level(config.logs.level), format(config));
+    let format = format(config, &io::stderr(), variable);
+    telemetry::start_diagnostics(level(config.logs.level), format);
     install_crypto();
     let assembly = match assemble(&loaded) {
         Ok(assembly) => assembly,
@@ -142,15 +143,21 @@ fn sink(
     config: &Config,
 ) -> io::Result<Sink> {
     let asked = match config.logs.format {
-        Some(LogFormat::Text) => Format::Text,
+        Some(LogFormat::Text) => Format::Text { coloured: false },
         Some(LogFormat::Json) | None => Format::Json,
     };
     let failed = |path: &Path, error: &io::Error| {
         io::Error::new(error.kind(), format!("{name} records: {}: {error}", path.display()))
     };
     match to {
-        LogTarget::Stdout => Sink::to(name, format(config), Stream(io::stdout())),
-        LogTarget::Stderr => Sink::to(name, format(config), Stream(io::stderr())),
+        LogTarget::Stdout => {
+            let format = format(config, &io::stdout(), variable);
+            Sink::to(name, format, Stream(io::stdout()))
+        }
+        LogTarget::Stderr => {
+            let format = format(config, &io::stderr(), variable);
+            Sink::to(name, format, Stream(io::stderr()))
+        }
         LogTarget::Off => Ok(Sink::off()),
         LogTarget::File(path) => {
             let file = Appended::open(path, chain).map_err(|error| failed(path, &error))?;
@@ -163,12 +170,26 @@ fn sink(
     }
 }
 
-fn format(config: &Config) -> Format {
+/// Text unasked on a terminal alone, and colours only there (<https://no-color.org>).
+fn format(
+    config: &Config,
+    to: &impl IsTerminal,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Format {
+    let terminal = to.is_terminal();
     match config.logs.format {
-        Some(LogFormat::Text) => Format::Text,
-        None if io::stdout().is_terminal() => Format::Text,
-        Some(LogFormat::Json) | None => Format::Json,
+        Some(LogFormat::Json) => Format::Json,
+        None if !terminal => Format::Json,
+        Some(LogFormat::Text) | None => {
+            let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || variable("TERM").is_some_and(|kind| kind == "dumb");
+            Format::Text { coloured: terminal && !unwanted }
+        }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 const fn level(level: Level) -> LevelFilter {

@@ -11,6 +11,7 @@ mod overlap;
 mod perimeter;
 mod permissions;
 mod records;
+mod tracing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use super::{
     read::{Read, Reader},
     sections::{
         Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Perimeter,
-        Route, Session, SystemRole, TechnicalUser, TokenCache, Upstream,
+        Route, Session, SystemRole, TechnicalUser, TokenCache, Tracing, Upstream,
     },
     types::{HostName, Origin},
     yaml::Node,
@@ -41,6 +42,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     permissions::report(&draft, &mut notes);
     perimeter::report(&draft, &mut notes);
     records::report(&draft, &mut notes);
+    tracing::report(&draft, &mut notes);
 }
 
 /// A section: not there, there and faulty, or read.
@@ -102,6 +104,7 @@ struct Draft {
     acknowledged: Part<Vec<String>>,
     routes: Vec<Part<Route>>,
     logs: Part<Logs>,
+    tracing: Part<Tracing>,
 }
 
 impl Draft {
@@ -148,6 +151,7 @@ impl Draft {
             ),
             routes: elements(root.key("routes"), cx),
             logs: Part::of(root.key("logs"), cx),
+            tracing: Part::of(root.key("tracing"), cx),
         }
     }
 

@@ -10,21 +10,21 @@ use secrecy::ExposeSecret;
 use crate::{
     admission::{Grant, State},
     credential::Credential,
-    request::{
-        TrustedRequest,
-        header::{is_dropped, traceparent},
-    },
+    request::{TrustedRequest, header::is_dropped},
+    telemetry::trace::Outgoing,
+    trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceParent},
 };
 
 /// Makes the head that the upstream sees. The request target is the one that was decided on:
-/// as it came, or with the organisation that it left out.
+/// as it came, or with the organisation that it left out. The span `parent` is told as the one
+/// that asks.
 pub(super) fn finish(
     state: &State,
     grant: &Grant,
     request: &TrustedRequest,
+    (trace, parent): (&Outgoing, SpanId),
     out: &mut RequestHeader,
 ) -> Result<()> {
-    let trace = traceparent(&out.headers).map_or_else(fresh_trace, Box::from);
     let dropped: Vec<HeaderName> =
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
@@ -50,7 +50,12 @@ pub(super) fn finish(
     let host = state.host_for_upstream(&request.host);
     out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
-    out.insert_header("traceparent", &*trace)?;
+    if let Some(line) = (TraceParent { span: parent, ..trace.parent }).header() {
+        out.insert_header(TRACEPARENT, line)?;
+    }
+    if let Some(state) = &trace.state {
+        out.insert_header(TRACESTATE, state.clone())?;
+    }
     if let Some(id) = &grant.session_id {
         out.insert_header("X-Session-Id", id.as_str())?;
     }
@@ -75,11 +80,4 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
     };
     out.remove_header(&header::COOKIE);
     kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))
-}
-
-/// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
-fn fresh_trace() -> Box<str> {
-    let trace = uuid::Uuid::new_v4().as_simple().to_string();
-    let span = uuid::Uuid::new_v4().as_simple().to_string();
-    format!("00-{trace}-{}-00", span.get(..16).unwrap_or("0000000000000001")).into()
 }

@@ -39,6 +39,7 @@ mod refresh;
 mod reload;
 mod replicas;
 mod revoked;
+mod secrets;
 mod separation;
 mod slow_answers;
 mod soak;
@@ -49,6 +50,7 @@ mod sts_lies;
 mod support;
 mod tls;
 mod token_inspect;
+mod traces;
 mod upstream;
 
 #[expect(dead_code, unused_imports, reason = "the demo uses more of the stand-ins than the tests")]

@@ -2,6 +2,7 @@
 //! that writes down every byte it gets.
 
 pub(crate) mod authority;
+pub(crate) mod collector;
 pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod holdings;
@@ -79,6 +80,12 @@ pub(crate) fn status(answer: &str) -> u16 {
 pub(crate) fn crypto() {
     // Another test was first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).unwrap()).collect()
 }
 
 /// The `reason` of a problem document.
