@@ -60,7 +60,7 @@ pub struct State {
     /// The public origin without its scheme, which is what upstreams see as Host.
     pub public_authority: Box<str>,
     /// What is reachable.
-    pub routes: RouteTable<Target>,
+    pub routes: RouteTable<Arc<Target>>,
     /// Every upstream.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What browsers need, where they are served.
@@ -123,7 +123,7 @@ pub struct Target {
 /// What goes on to the upstream, and with what.
 pub struct Grant {
     /// Who answers, and how.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// What allows it.
     pub permit: Permit,
     /// The credential.
@@ -146,7 +146,7 @@ pub enum Admitted {
 
 /// A request that may go on, before its credential is had.
 pub(crate) struct Allowed {
-    pub(crate) target: Target,
+    pub(crate) target: Arc<Target>,
     pub(crate) permit: Permit,
     session_id: Option<String>,
     pub(crate) new_target: Option<Box<str>>,
@@ -155,7 +155,7 @@ pub(crate) struct Allowed {
 
 /// A request whose route and caller are known.
 pub struct Identified<'t, 'p> {
-    found: Match<'t, 'p, Target>,
+    found: Match<'t, 'p, Arc<Target>>,
     caller: Caller,
 }
 
@@ -252,7 +252,7 @@ impl State {
         let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
         self.check(&allowed, request, headers, facts).await?;
-        let Target { upstream, act_as, .. } = &allowed.target;
+        let Target { upstream, act_as, .. } = &*allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
         let (permit, sources) = (&allowed.permit, self.sources());
         let credential =
@@ -364,7 +364,7 @@ impl State {
         // The limit is the route's. Nobody asks for a credential that will not be used.
         trace.enter(Step::Route);
         declared_body(headers, target.body)?;
-        let (target, session_id) = (target.clone(), caller.session_id);
+        let (target, session_id) = (Arc::clone(target), caller.session_id);
         Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
     }
 
@@ -390,7 +390,7 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let Target { upstream, act_as, .. } = &grant.target;
+        let Target { upstream, act_as, .. } = &*grant.target;
         let (permit, sources) = (&grant.permit, self.sources());
         let credential =
             credential::obtain(permit, upstream.demand(), act_as, sources, now).await?;
