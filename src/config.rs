@@ -11,6 +11,7 @@ mod include;
 pub(crate) mod key_path;
 pub(crate) mod read;
 pub mod sections;
+pub(crate) mod show;
 pub(crate) mod suggest;
 pub mod types;
 mod unavailable;
@@ -31,7 +32,8 @@ pub use self::{
     sections::*,
     types::{
         Audience, ByteSize, HostName, IssuerUrl, OrganisationPlace, OrganisationPlaces, Origin,
-        PathPattern, Place, RedisTopology, RedisUrl, RedisUrlError, Secret, ServerAddress,
+        PathPattern, Place, RedisTopology, RedisUrl, RedisUrlError, Secret, SecretSource,
+        ServerAddress,
     },
 };
 use self::{

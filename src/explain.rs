@@ -11,6 +11,7 @@
 //! trust this key are made here and nowhere else, so nothing that serves can be talked into
 //! believing mere claims: no code of its way takes any.
 
+mod question;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -20,18 +21,16 @@ mod wire;
 
 use std::{net::IpAddr, sync::Arc};
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
-use secrecy::SecretString;
+use http::Method;
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
 
-use self::{steps::Steps, vouch::Voucher, wire::Received};
 pub use self::{
+    question::{Question, Who, header_line},
     steps::{Passage, StepVerdict},
     token::Judgement,
     vouch::{Kind, Unanswerable},
 };
+use self::{steps::Steps, vouch::Voucher, wire::Received};
 use crate::{
     admission::{Allowed, Looked, OwnEndpoint, State},
     assembly::{self, Assembly, Defect},
@@ -48,51 +47,6 @@ use crate::{
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
 };
-
-/// A request that somebody could send.
-#[derive(Clone, Debug, Default)]
-pub struct Question {
-    /// The method, as it would be sent.
-    pub method: String,
-    /// Path and query, as they would be sent.
-    pub target: String,
-    /// `Host`; by default that of the public origin.
-    pub host: Option<String>,
-    /// Further header lines, in order.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body; `Content-Length` is added, unless the headers frame it.
-    pub body: Option<Bytes>,
-    /// The other end of the connection; `None`: an address that may come in, where that counts,
-    /// and otherwise none that is known.
-    pub client: Option<IpAddr>,
-    /// Who asks.
-    pub who: Who,
-}
-
-/// Who asks a [`Question`].
-#[derive(Clone, Debug, Default)]
-pub enum Who {
-    /// Nobody, or whoever the question's own headers prove.
-    #[default]
-    Nobody,
-    /// The bearer of a token, which is verified with the issuer's keys.
-    Bearer(SecretString),
-    /// The bearer of a token with these claims, whose signature is taken to be good. Missing
-    /// `iss`, `aud`, `exp` and `sub` are filled in; what is there is judged as it stands.
-    Claims {
-        /// Which kind of token.
-        kind: Kind,
-        /// Its claims.
-        claims: Map<String, Value>,
-    },
-    /// A browser that has logged in with an IAM token of these claims.
-    Session {
-        /// The claims of the IAM token, filled in as above.
-        claims: Map<String, Value>,
-        /// The organisation that the user has chosen.
-        organisation: Option<Organisation>,
-    },
-}
 
 /// What becomes of a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

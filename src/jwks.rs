@@ -10,7 +10,7 @@ pub(crate) mod discovery;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -89,6 +89,8 @@ pub struct Jwks {
     current: ArcSwapOption<KeySet>,
     /// Seconds since 1970; 0: never.
     last_success: AtomicU64,
+    /// Whether the last fetch failed.
+    failing: AtomicBool,
     /// Held across a fetch, so there is one at a time and the others wait for its result.
     flight: Mutex<Flight>,
 }
@@ -140,6 +142,7 @@ impl Jwks {
             cooldown: COOLDOWN,
             current: ArcSwapOption::empty(),
             last_success: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             flight: Mutex::default(),
         }
     }
@@ -167,6 +170,12 @@ impl Jwks {
             0 => None,
             seconds => Some(Timestamp(seconds)),
         }
+    }
+
+    /// Whether the last fetch failed; for the status page.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Fetches now.
@@ -227,6 +236,7 @@ impl Jwks {
     async fn fetch(&self, flight: &mut Flight) -> Result<(), FetchError> {
         let fetched = self.document().await;
         flight.landed = Some(Instant::now());
+        self.failing.store(fetched.is_err(), Ordering::Relaxed);
         match fetched {
             Ok(keys) => {
                 self.last_success.store(Timestamp::now().0, Ordering::Relaxed);

@@ -23,7 +23,8 @@
 //! expected. [`watch`] runs beside all of them, and tells when an upstream no longer is what the
 //! routes say; [`perimeter`] tells when one that checks nothing can be reached around us.
 //! [`config`] is read, [`assembly`] makes the parts from it, and [`live`] has them at work until
-//! others take their place. [`extension`] is what somebody else has built in. [`refusal`] is the table
+//! others take their place. [`extension`] is what somebody else has built in, [`status`] what
+//! operators see. [`refusal`] is the table
 //! of everything that is answered instead of forwarded.
 //!
 //! # What is stable
@@ -75,6 +76,7 @@ pub mod roles;
 pub mod route;
 pub mod session;
 pub mod sessions;
+pub mod status;
 pub mod step;
 pub mod sts;
 pub mod technical_user;

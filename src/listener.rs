@@ -33,13 +33,14 @@ use self::{
 };
 use crate::{
     assembly::Assembly,
-    config::Config,
+    config::{Config, Loaded},
     connection::{Patience, crowd::Crowd},
     gateway::Gateway,
     live::{
         Live,
         reload::{Again, Listeners, Reloading},
     },
+    status::{Board, Sampling},
     telemetry::record::Records,
 };
 
@@ -76,12 +77,13 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`], before anything listens.
 pub fn serve(
-    config: &Config,
+    loaded: &Arc<Loaded>,
     assembly: Assembly,
     again: Again,
     records: &Arc<Records>,
     upgrade: bool,
 ) -> Result<(), StartError> {
+    let config = &loaded.config;
     let upgrade_socket = config.server.upgrade_socket.as_deref();
     match upgrade_socket {
         None if upgrade => return Err(UpgradeError::NoSocket.into()),
@@ -108,7 +110,7 @@ pub fn serve(
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
 
-    let live = Arc::new(Live::new(config, assembly, records));
+    let live = Arc::new(Live::new(loaded, assembly, records));
     prepare(&live)?;
     let live = Arc::new(ArcSwap::new(live));
     let draining = Arc::new(AtomicBool::new(false));
@@ -142,7 +144,9 @@ pub fn serve(
         config,
     );
     server.add_service(background_service("configuration", reloading));
-    let admin = Admin::new(live, Arc::clone(records), Arc::clone(&draining));
+    let board = Arc::new(Board::new(live, Arc::clone(records), Arc::clone(&draining)));
+    server.add_service(background_service("status", Sampling(Arc::clone(&board))));
+    let admin = Admin::new(board, &config.admin);
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
     server.add_service(Opening::new(admin, sockets.clone(), opens));

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     admission::State,
     assembly::Assembly,
-    config::Config,
+    config::Loaded,
     jwks::Jwks,
     oidc::Provider,
     perimeter::Perimeter,
@@ -29,6 +29,8 @@ use crate::{
 
 /// A configuration at work.
 pub struct Live {
+    /// As it was read.
+    pub loaded: Arc<Loaded>,
     /// What requests are decided by.
     pub state: Arc<State>,
     /// Where they are counted.
@@ -56,16 +58,18 @@ impl Drop for Tasks {
 impl Live {
     /// Puts a configuration's parts together. Nothing runs yet.
     #[must_use]
-    pub fn new(config: &Config, assembly: Assembly, records: &Arc<Records>) -> Self {
+    pub fn new(loaded: &Arc<Loaded>, assembly: Assembly, records: &Arc<Records>) -> Self {
         let Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches } =
             assembly;
         if let Some(sts) = &state.sts {
             let records = Arc::clone(records);
             sts.report_to(move |issuance| records.issued(issuance));
         }
-        let labels: Vec<&str> = config.routes.iter().map(|route| route.path.as_str()).collect();
+        let routes = &loaded.config.routes;
+        let labels: Vec<&str> = routes.iter().map(|route| route.path.as_str()).collect();
         let keys = [("iam", iam_keys), ("sts", sts_keys)];
         Self {
+            loaded: Arc::clone(loaded),
             state: Arc::new(state),
             routes: Arc::new(records.metrics.routes(&labels)),
             keys: keys.into_iter().filter_map(|(name, keys)| Some((name, keys?))).collect(),

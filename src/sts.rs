@@ -203,6 +203,11 @@ impl Sts {
         &self.0.outcomes
     }
 
+    /// Tokens in the cache.
+    pub async fn cached(&self) -> u64 {
+        self.0.store.entries().await
+    }
+
     /// Whether the breaker lets exchanges pass.
     #[must_use]
     pub fn breaker_is_closed(&self) -> bool {

@@ -2,6 +2,7 @@
 //! decided, diagnostics, metrics.
 
 pub mod metrics;
+pub mod recent;
 pub mod record;
 pub mod sink;
 

@@ -181,6 +181,18 @@ impl Upstream {
         healthy.filter_map(address).collect()
     }
 
+    /// Each of its servers as it was last resolved, and whether it is healthy.
+    #[must_use]
+    pub fn servers_now(&self) -> Vec<(SocketAddr, bool)> {
+        let backends = self.servers.backends();
+        let all = backends.get_backend();
+        let server = |backend: &Backend| match backend.addr {
+            PeerAddress::Inet(address) => Some((address, backends.ready(backend))),
+            PeerAddress::Unix(_) => None,
+        };
+        all.iter().filter_map(server).collect()
+    }
+
     /// Whether servers are asked how they are.
     #[must_use]
     pub const fn checks_health(&self) -> bool {

@@ -89,6 +89,11 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// The `kid` of each usable key that has one.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
     /// How many keys of the document were of no use.
     #[must_use]
     pub fn skipped(&self) -> usize {

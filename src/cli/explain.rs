@@ -9,16 +9,15 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use self::page::Page;
 use super::{ConfigFile, EX_CONFIG, EX_UNAVAILABLE, complain, print, run};
 use crate::{
     config,
-    explain::{Explainer, Explanation, Kind, Question, Who},
+    explain::{Explainer, Explanation, Kind, Question, Who, header_line},
     extension::Extensions,
     organisation::Organisation,
     refusal::Reason,
@@ -172,26 +171,19 @@ impl Explain {
             return Err((message.into(), EX_USAGE));
         }
         let unreadable = |message| (message, EX_NOINPUT);
-        let mut headers = self.header.clone();
-        let body = match &self.body {
-            Some(path) => {
-                if !headers.iter().any(|(name, _)| name == header::CONTENT_TYPE) {
-                    let json = HeaderValue::from_static("application/json");
-                    headers.push((header::CONTENT_TYPE, json));
-                }
-                Some(Bytes::from(read(path).map_err(unreadable)?))
-            }
-            None => None,
-        };
-        Ok(Question {
+        let question = Question {
             method: self.method.clone(),
             target: self.target.clone(),
             host: self.host.clone(),
-            headers,
-            body,
+            headers: self.header.clone(),
+            body: None,
             client: self.client,
             who: self.who().map_err(unreadable)?,
-        })
+        };
+        match &self.body {
+            Some(path) => Ok(question.carrying(read(path).map_err(unreadable)?.into())),
+            None => Ok(question),
+        }
     }
 
     fn who(&self) -> Result<Who, String> {
@@ -237,14 +229,6 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{}: is longer than 16 MiB", path.display()));
     }
     Ok(content)
-}
-
-fn header_line(line: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = line.split_once(':').ok_or("has no colon; write NAME: VALUE")?;
-    let name = name.parse().map_err(|_| format!("{name:?} is no header name"))?;
-    let value =
-        value.trim().parse().map_err(|_| "the value has characters that no header can carry")?;
-    Ok((name, value))
 }
 
 fn organisation(text: &str) -> Result<Organisation, &'static str> {

@@ -21,6 +21,7 @@ use crate::{
     telemetry::{
         self, Format,
         metrics::Metrics,
+        recent::Recent,
         record::Records,
         sink::{
             Sink,
@@ -63,7 +64,7 @@ pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks, upgra
     };
     let (path, extensions) = (path.to_owned(), Arc::clone(extensions));
     let again = Again::new(Arc::new(move |before| read_again(&path, before, &extensions)), files);
-    match listener::serve(config, assembly, again, &records, upgrade) {
+    match listener::serve(&Arc::new(loaded), assembly, again, &records, upgrade) {
         Ok(()) => 0,
         Err(error) => complain(&error, 1),
     }
@@ -147,6 +148,7 @@ fn records(config: &Config, sinks: Sinks) -> io::Result<Records> {
         access: sink("access", format_for(&logs.access, config), access)?,
         audit: sink("audit", audit_format, audit)?,
         metrics: Metrics::new(config.metrics.per_route).map_err(io::Error::other)?,
+        recent: Recent::default(),
     })
 }
 

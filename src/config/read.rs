@@ -296,6 +296,14 @@ macro_rules! section {
                 })
             }
         }
+
+        impl $crate::config::show::Show for $name {
+            fn show(&self) -> serde_yaml::Value {
+                $crate::config::show::section([
+                    $((stringify!($field), $crate::config::show::Show::show(&self.$field)),)*
+                ])
+            }
+        }
     };
 }
 
@@ -330,6 +338,12 @@ macro_rules! choice {
 
             fn schema(_: &mut $crate::config::read::Schemas) -> serde_json::Value {
                 serde_json::json!({ "enum": [$($word),*] })
+            }
+        }
+
+        impl $crate::config::show::Show for $name {
+            fn show(&self) -> serde_yaml::Value {
+                self.as_str().into()
             }
         }
     };

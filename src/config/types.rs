@@ -20,7 +20,7 @@ pub use self::{
     hosts::{HostName, Origin, ServerAddress},
     organisation::{OrganisationPlace, OrganisationPlaces, Place},
     redis_url::{RedisUrl, RedisUrlError, Topology as RedisTopology},
-    secret::Secret,
+    secret::{Secret, Source as SecretSource},
 };
 use super::{
     read::{Read, Reader, Schemas},

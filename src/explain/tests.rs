@@ -1,4 +1,5 @@
-use serde_json::{Value, json};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::config;

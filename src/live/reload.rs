@@ -139,6 +139,7 @@ impl Reloading {
             Ok(made) => made,
             Err(faults) => return self.refuse(why, files, &faults),
         };
+        let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let moved: Vec<_> = moved(&self.fixed, &fixed(config)).map(restart_for).collect();
         if !moved.is_empty() {
@@ -148,7 +149,7 @@ impl Reloading {
             Ok(take_over) => take_over,
             Err(faults) => return self.refuse(why, files, &faults),
         };
-        let next = Arc::new(Live::new(config, assembly, &self.records));
+        let next = Arc::new(Live::new(&loaded, assembly, &self.records));
         for (name, keys) in &next.keys {
             let known = before.keys.iter().find(|(known, _)| known == name);
             if let Some((_, known)) = known {

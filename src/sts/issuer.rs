@@ -23,7 +23,7 @@ use jsonwebtoken::Algorithm;
 use secrecy::SecretString;
 use serde::Serialize;
 
-pub use self::ring::Change;
+pub use self::ring::{Change, HeldKey};
 use self::ring::{Pace, Pair, Ring};
 use crate::{
     bearer::KeySet,
@@ -209,6 +209,12 @@ impl Issuer {
         self.verifying.store(key_set(&next)?);
         self.ring.store(Arc::new(next));
         Ok(changes)
+    }
+
+    /// Every published key, in the order of the list.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldKey> {
+        self.ring.load().held()
     }
 
     /// The key to sign with now.

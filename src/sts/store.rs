@@ -95,6 +95,12 @@ impl Store {
         self.tokens.invalidate(&key).await;
     }
 
+    /// Tokens that are kept.
+    pub(super) async fn entries(&self) -> u64 {
+        self.tokens.run_pending_tasks().await;
+        self.tokens.entry_count()
+    }
+
     /// Forgets this token, but not one that has taken its place.
     pub(super) async fn forget(&self, token: &Arc<AppToken>) {
         let kept = self.tokens.get(&token.key).await;

@@ -2,6 +2,7 @@
 //! request, so their number is bounded.
 
 mod connections;
+mod reading;
 mod reloads;
 
 use std::{
@@ -14,7 +15,11 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use self::{connections::ConnectionMetrics, reloads::ReloadMetrics};
+pub use self::{
+    connections::ConnectionMetrics,
+    reading::{RouteTally, Tally},
+    reloads::ReloadMetrics,
+};
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
 

@@ -29,6 +29,7 @@ use self::resources::Resources;
 use super::{
     Format,
     metrics::{Metrics, RouteCounters},
+    recent::Recent,
     sink::{Sink, Unwritten},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Records {
     pub audit: Sink,
     /// Counters that records feed.
     pub metrics: Metrics,
+    /// The last refusals.
+    pub recent: Recent,
 }
 
 /// The version of the audit records' format. A field may be added within a version; one that is
@@ -256,6 +259,7 @@ impl Record {
         let seconds = self.started.elapsed().as_secs_f64();
         let facts = &self.facts;
         self.records.metrics.request_ended(facts, &self.routes, self.route_index, seconds);
+        self.records.recent.note(facts);
         if self.records.access.is_on() {
             let line = self.line(Kind::Access, self.records.access.format());
             self.records.access.send(line);

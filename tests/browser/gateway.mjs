@@ -78,6 +78,7 @@ export async function startSite({ idleTimeout = '30m', accessTokenTtl = 300, red
     await answers(`http://127.0.0.1:${adminPort}/readyz`, gateway);
     return {
       publicUrl,
+      adminUrl: `http://127.0.0.1:${adminPort}`,
       provider,
       core: {
         /** What Core has received, oldest first: method, target, headers, body, token claims. */

@@ -43,6 +43,7 @@ mod separation;
 mod slow_answers;
 mod soak;
 mod spellings;
+mod status;
 mod sts_failures;
 mod sts_forgeries;
 mod sts_lies;

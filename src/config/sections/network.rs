@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
     read::{choice, section},
-    types::ByteSize,
+    types::{ByteSize, HostName},
 };
 
 section! {
@@ -55,6 +55,8 @@ section! {
     pub struct Admin {
         /// IP address and port.
         address: std::net::SocketAddr = "127.0.0.1:9090",
+        /// Names by which the status page may be asked for, beside addresses and `localhost`.
+        hosts: Vec<HostName> = "[]",
     }
 }
 

@@ -27,7 +27,18 @@ const LONGEST: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Secret {
     text: SecretString,
-    file: Option<PathBuf>,
+    source: Source,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The text of the configuration.
+    Given,
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
 }
 
 impl Secret {
@@ -40,7 +51,16 @@ impl Secret {
     /// The file that it was read from, if it was.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+        match &self.source {
+            Source::File(path) => Some(path),
+            Source::Given | Source::Variable(_) => None,
+        }
+    }
+
+    /// Where it was read from.
+    #[must_use]
+    pub const fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The bytes that it writes in base64, of either alphabet and padded or not; `None` when it
@@ -57,7 +77,7 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self { text: text.into(), file: None }
+        Self { text: text.into(), source: Source::Given }
     }
 }
 
@@ -141,14 +161,17 @@ fn from_file(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
             text.pop();
         }
     }
-    accept(node, cx, text).map(|secret| Secret { file: Some(path), ..secret })
+    accept(node, cx, text).map(|secret| Secret { source: Source::File(path), ..secret })
 }
 
 fn from_environment(node: &Node, cx: &mut Reader<'_>) -> Option<Secret> {
     let name = cx.text(node, "the name of an environment variable")?;
     match cx.surroundings.variable(name) {
         // As from a file: what wrote it may have ended the line.
-        Some(text) => accept(node, cx, text.trim_end_matches(['\r', '\n']).to_owned()),
+        Some(text) => {
+            let secret = accept(node, cx, text.trim_end_matches(['\r', '\n']).to_owned());
+            secret.map(|secret| Secret { source: Source::Variable(name.to_owned()), ..secret })
+        }
         None => cx.wrong(node, "is not set in the environment, or is not UTF-8 text"),
     }
 }

@@ -47,6 +47,19 @@ struct Held {
     until: Option<Timestamp>,
 }
 
+/// What may be told of a published key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Its `kid`.
+    pub kid: Arc<str>,
+    /// Since when it may have been published; 0: nobody knows.
+    pub since: Timestamp,
+    /// Whether it is the one that signs.
+    pub signs: bool,
+    /// Until when it is published, if it is no longer configured.
+    pub until: Option<Timestamp>,
+}
+
 /// The keys as they are at one time. Never empty.
 pub(super) struct Ring {
     /// Those configured, in their order, then those that are only published still.
@@ -235,6 +248,16 @@ impl Ring {
             }
         }
         keys
+    }
+
+    pub(super) fn held(&self) -> Vec<HeldKey> {
+        let held = |held: &Held| HeldKey {
+            kid: Arc::clone(&held.pair.kid),
+            since: held.since,
+            signs: held.pair.kid == self.signing.kid,
+            until: held.until,
+        };
+        self.keys.iter().map(held).collect()
     }
 
     /// The key that signs.

@@ -38,6 +38,12 @@ impl ConnectionMetrics {
         self.all.inc();
     }
 
+    /// Those that are open.
+    #[must_use]
+    pub fn open_now(&self) -> i64 {
+        self.open.get()
+    }
+
     /// One less.
     pub fn closed(&self) {
         self.open.dec();

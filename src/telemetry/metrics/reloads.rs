@@ -47,6 +47,16 @@ impl ReloadMetrics {
         self.good.set(1);
     }
 
+    /// When the configuration at work was taken; how many were taken and refused since the start;
+    /// whether the last one that was read is at work.
+    #[must_use]
+    pub fn read(&self) -> (Timestamp, [u64; 2], bool) {
+        let taken = Timestamp(u64::try_from(self.taken.get()).unwrap_or_default());
+        let counts =
+            [TAKEN, REFUSED].map(|outcome| self.outcomes.with_label_values(&[outcome]).get());
+        (taken, counts, self.good.get() == 1)
+    }
+
     /// Another was of no use; the one before goes on.
     pub fn refused(&self) {
         self.outcomes.with_label_values(&[REFUSED]).inc();

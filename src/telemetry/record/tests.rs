@@ -7,6 +7,7 @@ fn written(format: Format, fill: impl FnOnce(Record)) -> String {
         access: out.sink(format),
         audit: Sink::off(),
         metrics: Metrics::new(false).unwrap(),
+        recent: Recent::default(),
     });
     let routes = Arc::new(records.metrics.routes(&[]));
     fill(Record::begin(Arc::clone(&records), routes, Instant::now()));
