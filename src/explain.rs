@@ -171,7 +171,9 @@ impl Explainer {
         let bytes = wire::write(question, &self.public_host, &credentials)?;
         let (mut facts, mut steps) = (Facts::default(), Steps::default());
         let mut index = None;
-        let passed = pass(state, bytes, question, &mut facts, &mut index, &mut steps, now).await;
+        // Boxed: the way of a request is a large future, and whoever asks holds it.
+        let way = pass(state, bytes, question, &mut facts, &mut index, &mut steps, now);
+        let passed = Box::pin(way).await;
         Ok(Explanation { route_index: index, ..explanation(passed, facts, steps) })
     }
 

@@ -232,7 +232,9 @@ impl Board {
         let tally = self.records.metrics.tally();
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).read(&tally);
         let mut sum = Tally::default();
-        history.iter().for_each(|bin| sum.add(&bin.counts));
+        for bin in &history {
+            sum.add(&bin.counts);
+        }
         let counted = |bin: &Bin| Counted {
             began: bin.began,
             decisions: by_decision(&bin.counts),

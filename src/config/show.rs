@@ -152,7 +152,7 @@ impl Show for Duration {
     fn show(&self) -> Value {
         let millis = self.as_millis();
         let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-        let whole = units.iter().find(|(_, unit)| millis > 0 && millis % unit == 0);
+        let whole = units.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
         match whole {
             Some((unit, length)) => format!("{}{unit}", millis / length).into(),
             None if millis == 0 => "0s".into(),
@@ -165,7 +165,7 @@ impl Show for ByteSize {
     fn show(&self) -> Value {
         let bytes = self.bytes();
         let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-        let whole = units.iter().find(|(_, unit)| bytes > 0 && bytes % unit == 0);
+        let whole = units.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
         match whole {
             Some((unit, size)) => format!("{}{unit}", bytes / size).into(),
             None => bytes.into(),

@@ -175,7 +175,7 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, (StatusCode, &'sta
     loop {
         match session.read_request_body().await {
             Ok(Some(piece)) if body.len() + piece.len() <= LONGEST => {
-                body.extend_from_slice(&piece)
+                body.extend_from_slice(&piece);
             }
             Ok(Some(_)) => return Err((StatusCode::PAYLOAD_TOO_LARGE, "more than 64 KiB")),
             Ok(None) => return Ok(body),

@@ -106,18 +106,16 @@ impl Desk {
     ) -> Result<Explanation, (StatusCode, String)> {
         let mut prepared = self.0.lock().await;
         let known = prepared.as_ref().filter(|known| Arc::ptr_eq(&known.loaded, loaded));
-        let explainer = match known {
-            Some(known) => Arc::clone(&known.explainer),
-            None => {
-                let explainer = Arc::new(prepare(loaded, state).await?);
-                let loaded = Arc::clone(loaded);
-                *prepared = Some(Prepared { loaded, explainer: Arc::clone(&explainer) });
-                explainer
-            }
+        let explainer = if let Some(known) = known {
+            Arc::clone(&known.explainer)
+        } else {
+            let explainer = Arc::new(prepare(loaded, state).await?);
+            let loaded = Arc::clone(loaded);
+            *prepared = Some(Prepared { loaded, explainer: Arc::clone(&explainer) });
+            explainer
         };
         let unanswerable = |why: &dyn ToString| (StatusCode::UNPROCESSABLE_ENTITY, why.to_string());
-        // Boxed, as the way of a request is a large future.
-        Box::pin(explainer.explain(question, now)).await.map_err(|why| unanswerable(&why))
+        explainer.explain(question, now).await.map_err(|why| unanswerable(&why))
     }
 }
 

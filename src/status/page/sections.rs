@@ -216,7 +216,9 @@ fn minutes(bins: &[Bin]) -> String {
     );
     for minute in bins.rchunks(6) {
         let mut sum = Tally::default();
-        minute.iter().for_each(|bin| sum.add(&bin.counts));
+        for bin in minute {
+            sum.add(&bin.counts);
+        }
         let began = minute.first().map_or(Timestamp(0), |bin| bin.began);
         let _ = write!(table, "<tr><th scope=\"row\">{}</th>", time(began));
         for count in sum.decisions {
