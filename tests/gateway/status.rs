@@ -44,8 +44,8 @@ async fn the_document_tells_what_has_happened() {
     let refused = client.post(gateway.url("/api/credential/v1")).bearer_auth(&token);
     let refused = refused.header("x-request-id", "seen-1").body("{}").send().await.unwrap();
     assert_eq!(refused.status(), 403);
-    let lost = client.get(gateway.url(&format!("/none/{token}?code={token}"))).send();
-    assert_eq!(lost.await.unwrap().status(), 404);
+    let nowhere = client.get(gateway.url(&format!("/none/{token}?code={token}"))).send();
+    assert_eq!(nowhere.await.unwrap().status(), 404);
 
     let told = document(&gateway).await;
     assert_eq!((&told["version"], &told["gateway"]["ready"]), (&json!(1), &json!(true)), "{told}");
@@ -278,7 +278,9 @@ fn fields(at: &str, value: &Value, found: &mut std::collections::BTreeSet<String
             }
         }
         Value::Array(elements) if elements.first().is_some_and(Value::is_object) => {
-            elements.iter().for_each(|element| fields(&format!("{at}[]"), element, found));
+            for element in elements {
+                fields(&format!("{at}[]"), element, found);
+            }
         }
         _ => _ = found.insert(at.to_owned()),
     }
