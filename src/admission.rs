@@ -43,6 +43,7 @@ use crate::{
     request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
+    session::Session,
     sessions::{PendingCookies, Sessions},
     step::{Step, Trace},
     sts::Sts,
@@ -73,6 +74,8 @@ pub struct State {
     pub carry_all: bool,
     /// The token service.
     pub sts: Option<Sts>,
+    /// Between two pieces of a request's body.
+    pub body_timeout: Duration,
     /// Whether nothing is served without its audit record.
     pub audit_required: bool,
     /// How often anybody may ask.
@@ -118,6 +121,8 @@ pub struct Target {
     pub read: Option<Duration>,
     /// In place of the upstream's time-outs.
     pub write: Option<Duration>,
+    /// Whether a client may make a WebSocket of its connection.
+    pub websocket: bool,
 }
 
 /// What goes on to the upstream, and with what.
@@ -128,8 +133,8 @@ pub struct Grant {
     pub permit: Permit,
     /// The credential.
     pub credential: Credential,
-    /// Names the session to the upstream; opens nothing.
-    pub session_id: Option<String>,
+    /// The caller's session, where it was one.
+    pub session: Option<Box<Session>>,
     /// Path and query with the organisation written into them, where the request left it out.
     pub new_target: Option<Box<str>>,
     /// The body with the organisation written into it.
@@ -148,7 +153,7 @@ pub enum Admitted {
 pub(crate) struct Allowed {
     pub(crate) target: Target,
     pub(crate) permit: Permit,
-    session_id: Option<String>,
+    session: Option<Box<Session>>,
     pub(crate) new_target: Option<Box<str>>,
     pub(crate) new_body: Option<Bytes>,
 }
@@ -269,7 +274,7 @@ impl State {
             target: allowed.target,
             permit: allowed.permit,
             credential,
-            session_id: allowed.session_id,
+            session: allowed.session,
             new_target: allowed.new_target,
             new_body: allowed.new_body,
         })))
@@ -364,8 +369,8 @@ impl State {
         // The limit is the route's. Nobody asks for a credential that will not be used.
         trace.enter(Step::Route);
         declared_body(headers, target.body)?;
-        let (target, session_id) = (target.clone(), caller.session_id);
-        Ok(Some(Allowed { target, permit, session_id, new_target, new_body }))
+        let (target, session) = (target.clone(), caller.session);
+        Ok(Some(Allowed { target, permit, session, new_target, new_body }))
     }
 
     /// Forgets a grant's app token, which the upstream would not take. Says whether another may

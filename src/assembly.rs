@@ -156,6 +156,7 @@ pub(crate) fn assemble_after(
         roles,
         carry_all: token_service::carries_all(config),
         sts,
+        body_timeout: config.limits.body_timeout,
         audit_required: config
             .perimeter
             .as_ref()

@@ -7,7 +7,7 @@
 
 mod presented;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::Algorithm;
@@ -123,6 +123,15 @@ impl Authenticator {
             fitting += 1;
         }
         Err(refusal)
+    }
+
+    /// How far the clock may be off of the issuer that vouches for somebody.
+    #[must_use]
+    pub fn leeway(&self, identity: &Identity) -> Duration {
+        let vouches =
+            |rules: &Rules| rules.proof == identity.proof && *rules.issuer == *identity.issuer;
+        let issuer = self.issuers.iter().find(|issuer| vouches(&issuer.rules));
+        issuer.map_or(Duration::ZERO, |issuer| issuer.rules.leeway)
     }
 
     fn accepted<'c>(&'c self, accept: Accepted<'c>) -> impl Iterator<Item = Candidate<'c>> {

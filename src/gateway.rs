@@ -24,7 +24,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use secrecy::ExposeSecret as _;
 
 use crate::{
-    admission::{Admitted, Grant, State},
+    admission::{Admitted, Grant, State, Target},
     answer::Answer,
     connection::{Connection, Serving},
     credential::Credential,
@@ -41,9 +41,11 @@ mod attested;
 mod downstream;
 mod echo;
 mod filters;
+mod streams;
 mod upstream_request;
 
 pub(crate) use self::downstream::fresh_id;
+use self::streams::Lasting;
 
 /// The gateway: the current configuration, and where records go.
 pub struct Gateway {
@@ -69,6 +71,8 @@ pub struct RequestCx {
     tries: usize,
     /// A second token was asked for, since the upstream would not take the first.
     renewal: Renewal,
+    /// What is known of it as one that may last.
+    lasting: Option<Lasting>,
     /// Held to the end: the client's next head is not awaited before.
     serving: Option<Serving>,
 }
@@ -204,6 +208,7 @@ impl ProxyHttp for Gateway {
             connects: 0,
             tries: 0,
             renewal: Renewal::None,
+            lasting: None,
             serving: None,
         }
     }
@@ -213,7 +218,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<()> {
         cx.serving = connection(session).map(Connection::serve);
-        downstream::bound(session);
+        downstream::bound(session, cx.state.body_timeout);
         Ok(())
     }
 
@@ -232,11 +237,22 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, cx: &mut RequestCx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        cx: &mut RequestCx,
+    ) -> Result<Box<HttpPeer>> {
+        streams::at_request(session, cx);
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
         cx.tries += 1;
-        match grant.target.upstream.peer(grant.target.read, grant.target.write) {
-            Ok(peer) => Ok(Box::new(peer)),
+        let Target { upstream, read, write, websocket, .. } = &grant.target;
+        match upstream.peer(*read, *write) {
+            Ok(mut peer) => {
+                if *websocket && streams::is_handshake(session.req_header()) {
+                    upstream.for_websocket(&mut peer);
+                }
+                Ok(Box::new(peer))
+            }
             Err(refusal) => {
                 cx.stage = Stage::Refused(refusal);
                 Err(Error::explain(ErrorType::HTTPStatus(503), "no healthy server"))
@@ -282,7 +298,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         cx: &mut RequestCx,
@@ -290,6 +306,9 @@ impl ProxyHttp for Gateway {
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
         let is_first = cx.body_seen == 0;
         cx.body_seen += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if session.was_upgraded() {
+            return Ok(());
+        }
         if cx.body_seen > grant.target.body {
             let detail = format!("more than {} bytes", grant.target.body);
             cx.stage = Stage::Refused(Refusal::new(Reason::BodyTooLarge, detail));
@@ -318,6 +337,7 @@ impl ProxyHttp for Gateway {
         cx: &mut RequestCx,
     ) -> Result<()> {
         cx.record.facts.upstream_status = Some(response.status.as_u16());
+        streams::at_response(session, response, cx);
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }
@@ -382,6 +402,7 @@ impl ProxyHttp for Gateway {
             }
         }
         filters::response(session, cx, response)?;
+        cx.record.facts.status = response.status.as_u16();
         downstream::finish_upstream_response(cx, response)
     }
 
@@ -392,7 +413,10 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         cx: &mut RequestCx,
     ) -> Result<Option<Duration>> {
-        filters::response_body(cx, body, end_of_stream).map(|()| None)
+        filters::response_body(cx, body, end_of_stream)?;
+        // For a record that is written without the last phase.
+        cx.record.facts.bytes += body.as_ref().map_or(0, Bytes::len);
+        Ok(None)
     }
 
     async fn fail_to_proxy(
@@ -447,11 +471,20 @@ impl ProxyHttp for Gateway {
             cx.record.facts.detail = Some(error.etype().as_str().to_owned().into());
         }
         let facts = &mut cx.record.facts;
+        facts.received = cx.body_seen;
         if facts.is_refused() {
             let query = cx.request.as_ref().and_then(TrustedRequest::query);
             facts.query = query.map(query_shape);
         }
         cx.record.finish(status, session.body_bytes_sent());
+    }
+}
+
+impl Drop for RequestCx {
+    fn drop(&mut self) {
+        if let Some(refusal) = self.lasting.as_ref().and_then(Lasting::ended) {
+            streams::note_end(&mut self.record, refusal, self.body_seen);
+        }
     }
 }
 

@@ -37,8 +37,12 @@ pub fn towards(
     client: Option<&[u8]>,
     servers: Arc<impl reqwest::dns::Resolve + 'static>,
     timeout: Duration,
+    http2: bool,
 ) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = builder(timeout).dns_resolver(servers);
+    if http2 {
+        builder = builder.http2_prior_knowledge();
+    }
     if let Some(ca) = ca {
         builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
     }

@@ -78,6 +78,7 @@ pub mod session;
 pub mod sessions;
 pub mod status;
 pub mod step;
+pub mod stream;
 pub mod sts;
 pub mod technical_user;
 pub mod telemetry;

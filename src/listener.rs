@@ -2,6 +2,7 @@
 //! of the process.
 
 mod admin;
+mod endable;
 mod guarded;
 mod signals;
 pub(crate) mod tls;
@@ -26,6 +27,7 @@ use tokio::sync::oneshot;
 
 use self::{
     admin::Admin,
+    endable::Endable,
     guarded::{Guard, Guarded},
     signals::Signals,
     tls::Tls,
@@ -127,7 +129,7 @@ pub fn serve(
     let patience = Patience { head: limits.header_timeout, silence: SILENCE };
     let guard = Guard::new(Arc::clone(&crowd), Arc::clone(records), patience);
     let end = Arc::new(End::default());
-    let guarded = Guarded::new(proxy, guard.clone(), Arc::clone(&end));
+    let guarded = Guarded::new(Endable::new(proxy), guard.clone(), Arc::clone(&end));
     let mut proxy = Service::new("gateway".to_owned(), guarded);
     proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
     let (endpoints, certificates) = endpoints(config)?;

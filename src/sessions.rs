@@ -11,6 +11,7 @@ mod redis_store;
 mod refreshes;
 mod renewal;
 mod store;
+mod watched;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 use self::{
     renewal::{Attempt, Landed, Renewer},
     store::Loaded,
+    watched::{Watched, Watching},
 };
 use crate::{
     identity::Identity,
@@ -61,6 +63,7 @@ pub struct Sessions {
     store: Arc<Store>,
     limits: Limits,
     renewer: Arc<Renewer>,
+    watched: Arc<Watched>,
 }
 
 /// What a request's session came to.
@@ -128,9 +131,10 @@ impl Sessions {
         before: Option<&Self>,
     ) -> Self {
         let store = Arc::new(store);
+        let watched = before.map(|before| Arc::clone(&before.watched)).unwrap_or_default();
         let before = before.map(|before| &*before.renewer);
         let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam, before);
-        Self { jar, store, limits, renewer: Arc::new(renewer) }
+        Self { jar, store, limits, renewer: Arc::new(renewer), watched }
     }
 
     /// Where they are.
@@ -178,6 +182,7 @@ impl Sessions {
             State::Touch => {
                 ticket.session = ticket.session.seen(now);
                 ticket.touched = true;
+                self.watched.seen(&ticket.session.id, now);
                 // Failing that, the next request does it.
                 let _ = self.store.touch(&ticket.session).await;
             }
@@ -220,6 +225,40 @@ impl Sessions {
         };
         match self.check(&session, now) {
             State::Active | State::Touch => Ok(session),
+            State::Expired(limit) => Err(Refusal::new(Reason::SessionExpired, limit.detail())),
+        }
+    }
+
+    /// Whether a session is kept outside of this process.
+    #[must_use]
+    pub fn are_outside(&self) -> bool {
+        !self.store.is_in_cookie()
+    }
+
+    /// Notes, until the answer is dropped, when requests of a session are seen.
+    #[must_use]
+    pub fn watch(&self, session: &Session) -> Watching {
+        self.watched.watch(session.id, session.last_seen)
+    }
+
+    /// Looks again at a session that a request came with, which is no activity; its state becomes
+    /// the newest that is known.
+    ///
+    /// # Errors
+    /// `session_expired`; `session_unavailable` when nobody can say.
+    pub async fn recheck(&self, session: &mut Session, now: Timestamp) -> Result<(), Refusal> {
+        match self.store.reload(session, now).await {
+            Loaded::Session(held) => *session = held.session,
+            Loaded::Unreachable => return Err(unreachable()),
+            Loaded::NotPresented | Loaded::Failed(_) | Loaded::Ended => {
+                return Err(Refusal::new(Reason::SessionExpired, "the session was ended"));
+            }
+        }
+        if let Some(seen) = self.watched.last_seen(&session.id) {
+            session.last_seen = session.last_seen.max(seen);
+        }
+        match self.check(session, now) {
+            State::Active | State::Touch => Ok(()),
             State::Expired(limit) => Err(Refusal::new(Reason::SessionExpired, limit.detail())),
         }
     }

@@ -1,6 +1,8 @@
 //! The servers behind the gateway: resolved and checked in the background, chosen for each
 //! request, reached within bounded time.
 
+mod websocket;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
@@ -19,7 +21,7 @@ use pingora::{
     prelude::HttpPeer,
     protocols::l4::socket::SocketAddr as PeerAddress,
     protocols::tls::CaType,
-    upstreams::peer::PeerOptions,
+    upstreams::peer::{HttpUpstreamRequestPolicy, PeerOptions},
     utils::tls::CertKey,
 };
 
@@ -43,6 +45,8 @@ pub struct Settings {
     pub health: Option<Health>,
     /// Bounds of each step.
     pub timeouts: Timeouts,
+    /// Whether HTTP/2 is spoken to it, and nothing else.
+    pub http2: bool,
     /// Further servers that are tried when one cannot be reached.
     pub retries: usize,
 }
@@ -152,6 +156,23 @@ impl Upstream {
         self.settings.retries
     }
 
+    /// How long it may be silent, where a route says nothing else.
+    #[must_use]
+    pub const fn read_timeout(&self) -> Duration {
+        self.settings.timeouts.read
+    }
+
+    /// Whether HTTP/2 is spoken to it.
+    #[must_use]
+    pub const fn speaks_http2(&self) -> bool {
+        self.settings.http2
+    }
+
+    /// Lets a request become a WebSocket, which no other request can.
+    pub fn for_websocket(&self, peer: &mut HttpPeer) {
+        websocket::prepare(peer, self.settings.timeouts.connect);
+    }
+
     /// The set of servers, for the background service that keeps it current.
     #[must_use]
     pub fn servers(&self) -> Arc<LoadBalancer<RoundRobin>> {
@@ -236,6 +257,8 @@ impl Upstream {
 
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 const MAX_PROBES: usize = 256;
+/// What servers of HTTP/2 usually allow (RFC 9113, section 6.5.2, recommends no less).
+const STREAMS_PER_CONNECTION: usize = 100;
 
 fn peer_options(settings: &Settings) -> PeerOptions {
     let mut options = PeerOptions::new();
@@ -244,6 +267,11 @@ fn peer_options(settings: &Settings) -> PeerOptions {
     options.read_timeout = Some(settings.timeouts.read);
     options.write_timeout = Some(settings.timeouts.write);
     options.idle_timeout = Some(settings.timeouts.idle);
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    if settings.http2 {
+        options.set_http_version(2, 2);
+        options.max_h2_streams = STREAMS_PER_CONNECTION;
+    }
     options.ca = settings.tls.as_ref().and_then(|tls| tls.ca.clone());
     options
 }
@@ -333,6 +361,7 @@ mod tests {
             demand: Demand::Nothing,
             health: None,
             timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
+            http2: false,
             retries: 1,
         }
     }

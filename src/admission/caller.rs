@@ -11,6 +11,7 @@ use crate::{
     policy::Authentication,
     refusal::{Reason, Refusal},
     request::{TrustedRequest, canonical_host},
+    session::Session,
     sessions::{Found, PendingCookies},
     time::Timestamp,
 };
@@ -18,7 +19,7 @@ use crate::{
 /// What authentication found, with what a session adds.
 pub(super) struct Caller {
     pub(super) authentication: Authentication,
-    pub(super) session_id: Option<String>,
+    pub(super) session: Option<Box<Session>>,
 }
 
 impl State {
@@ -32,7 +33,7 @@ impl State {
         cookies: &mut PendingCookies,
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
-        let nobody = |authentication| Caller { authentication, session_id: None };
+        let nobody = |authentication| Caller { authentication, session: None };
         if target.policy.public {
             return Ok(nobody(Authentication::NotPresented));
         }
@@ -90,13 +91,13 @@ impl State {
             Found::Active(session) => session,
             Found::NotPresented => {
                 let authentication = Authentication::NotPresented;
-                return Ok(Caller { authentication, session_id: None });
+                return Ok(Caller { authentication, session: None });
             }
             // Not the caller's fault, so not a 401, and a login would not get far.
             Found::Failed(refusal) if refusal.reason.status() >= 500 => return Err(refusal),
             Found::Failed(refusal) => {
                 let authentication = Authentication::Failed { refusal, session: true };
-                return Ok(Caller { authentication, session_id: None });
+                return Ok(Caller { authentication, session: None });
             }
         };
         if request.changes_state && !from_our_page(request, headers) {
@@ -106,8 +107,8 @@ impl State {
             ));
         }
         Ok(Caller {
-            session_id: Some(session.public_id()),
             authentication: Authentication::Authenticated(Arc::new(session.identity())),
+            session: Some(session),
         })
     }
 }

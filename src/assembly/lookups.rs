@@ -93,7 +93,8 @@ fn source(
         }
     }
     let servers = Arc::new(Servers(Arc::clone(upstream)));
-    let http = http_client::towards(ca.as_deref(), client.as_deref(), servers, timeout);
+    let http2 = upstream.speaks_http2();
+    let http = http_client::towards(ca.as_deref(), client.as_deref(), servers, timeout, http2);
     let http = defects.take(&format!("upstreams.{name}.tls"), http)?;
     let token = match upstream.demand() {
         Demand::Static(token) => Some(Arc::clone(token)),

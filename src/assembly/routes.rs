@@ -104,6 +104,7 @@ fn target(
         body: route.limits.body.unwrap_or(config.limits.body).bytes(),
         read: route.timeouts.read,
         write: route.timeouts.write,
+        websocket: route.websocket,
     }
 }
 

@@ -10,7 +10,7 @@ use pingora::utils::tls::{CertKey, WrappedX509};
 
 use super::Defects;
 use crate::{
-    config::{self, Config, UpstreamAuth},
+    config::{self, Config, Protocol, UpstreamAuth},
     credential::Demand,
     extension::Extensions,
     upstream::{Health, ServerName, Settings, Timeouts, Tls, Upstream},
@@ -69,6 +69,7 @@ pub(super) fn assemble(
                 write: upstream.timeouts.write,
                 idle: upstream.timeouts.idle,
             },
+            http2: upstream.protocol == Protocol::Http2,
             retries: upstream.retries,
         };
         if let Some(upstream) =

@@ -11,6 +11,7 @@ mod overlap;
 mod perimeter;
 mod permissions;
 mod records;
+mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +42,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     permissions::report(&draft, &mut notes);
     perimeter::report(&draft, &mut notes);
     records::report(&draft, &mut notes);
+    streams::report(&draft, &mut notes);
 }
 
 /// A section: not there, there and faulty, or read.

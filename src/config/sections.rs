@@ -25,7 +25,7 @@ pub use self::{
         Breaker, Exchange, ExchangeProtocol, ExchangeTemplate, Issuer, MintedPermissions, Sts,
         TokenCache,
     },
-    upstream::{Balance, Health, Timeouts, Upstream, UpstreamAuth, UpstreamTls},
+    upstream::{Balance, Health, Protocol, Timeouts, Upstream, UpstreamAuth, UpstreamTls},
 };
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long a client may take, and how long its connection is kept for another request.
-pub(super) fn bound(session: &mut Session) {
+pub(super) fn bound(session: &mut Session, body_timeout: Duration) {
     let chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
     if chunked {
         // Pingora reads lines of chunks leniently (no size, a bare LF in an extension) and shows
@@ -38,8 +38,8 @@ pub(super) fn bound(session: &mut Session) {
         // Pingora keeps an idle connection for ever. The guard keeps what Pingora switched off.
         session.set_keepalive(Some(KEEPALIVE_SECONDS));
     }
-    session.set_read_timeout(Some(CLIENT_TIMEOUT));
-    session.set_write_timeout(Some(CLIENT_TIMEOUT));
+    session.set_read_timeout(Some(body_timeout));
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
     session.set_total_drain_timeout(Some(super::DRAIN_TIMEOUT));
 }
 
@@ -267,8 +267,8 @@ pub(super) fn method_word(method: &Method) -> Cow<'static, str> {
 /// Longer than the idle time-outs of common load balancers (60 s), so that the one in front
 /// closes first.
 const KEEPALIVE_SECONDS: u64 = 75;
-/// Between two reads from, and two writes to, a client.
-const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Between two writes to a client.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 const REQUEST_ID: &str = "X-Request-Id";
 /// The largest body that one of our own endpoints reads.
 const OWN_BODY: usize = 8 * 1024;

@@ -56,8 +56,8 @@ pub(super) fn finish(
     out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
     out.insert_header("traceparent", &*trace)?;
-    if let Some(id) = &grant.session_id {
-        out.insert_header("X-Session-Id", id.as_str())?;
+    if let Some(session) = &grant.session {
+        out.insert_header("X-Session-Id", session.public_id())?;
     }
     if let Some(client) = request.client {
         out.insert_header("X-Forwarded-For", client.to_string())?;

@@ -102,13 +102,21 @@ impl RedisStore {
             OpenedTicket::Failed(why) => return Loaded::Failed(why),
             OpenedTicket::Ticket(ticket) => ticket,
         };
+        self.held(&ticket, now).await
+    }
+
+    pub(super) async fn reload(&self, session: &Session, now: Timestamp) -> Loaded {
+        self.held(&Ticket::of(session), now).await
+    }
+
+    async fn held(&self, ticket: &Ticket, now: Timestamp) -> Loaded {
         if now >= ticket.ends {
             return Loaded::Ended;
         }
         let Ok(record) = Record::of(&ticket.id) else {
             return Loaded::Failed("the session's key cannot be derived");
         };
-        let (loaded, marks) = tokio::join!(self.read(&record), self.marks(&ticket));
+        let (loaded, marks) = tokio::join!(self.read(&record), self.marks(ticket));
         let (session, marks) = match (loaded, marks) {
             (Ok(Some(Ok(session))), Ok(marks)) => (session, marks),
             (Ok(None), Ok(_)) => return Loaded::Ended,
@@ -117,7 +125,7 @@ impl RedisStore {
         };
         // A refresh may have brought another session of the provider than the ticket knows.
         let newest = Ticket::of(&session);
-        let marks = if newest == ticket {
+        let marks = if newest == *ticket {
             marks
         } else {
             match self.marks(&newest).await {

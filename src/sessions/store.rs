@@ -100,6 +100,20 @@ impl Store {
         }
     }
 
+    /// Loads a session again.
+    pub(super) async fn reload(&self, session: &Session, now: Timestamp) -> Loaded {
+        match self {
+            Self::Cookie(store) => match store.newest(session.clone(), now) {
+                Some(newest) => {
+                    let presented = session.revision;
+                    Loaded::Session(Box::new(Held { session: newest, presented }))
+                }
+                None => Loaded::Ended,
+            },
+            Self::Redis(store) => store.reload(session, now).await,
+        }
+    }
+
     /// Asks for the right to show the refresh token of this state of a session.
     pub(super) async fn lease(&self, session: &Session, now: Timestamp) -> Lease {
         match self {

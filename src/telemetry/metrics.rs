@@ -4,6 +4,7 @@
 mod connections;
 mod reading;
 mod reloads;
+mod streams;
 
 use std::{
     collections::HashMap,
@@ -19,6 +20,7 @@ pub use self::{
     connections::ConnectionMetrics,
     reading::{RouteTally, Tally},
     reloads::ReloadMetrics,
+    streams::{OpenStream, StreamMetrics},
 };
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
@@ -43,6 +45,8 @@ pub struct Metrics {
     drift: DriftMetrics,
     /// Of the listeners.
     pub connections: ConnectionMetrics,
+    /// Of answers that last.
+    pub streams: StreamMetrics,
     /// Of the configuration.
     pub reloads: ReloadMetrics,
     /// How far the counters of the present configuration's parts were taken over.
@@ -172,6 +176,7 @@ impl Metrics {
             )?,
             drift: DriftMetrics::new(&registry)?,
             connections: ConnectionMetrics::new(&registry)?,
+            streams: StreamMetrics::new(&registry)?,
             registry,
         })
     }
@@ -418,6 +423,7 @@ mod tests {
             include_str!("metrics.rs"),
             include_str!("metrics/connections.rs"),
             include_str!("metrics/reloads.rs"),
+            include_str!("metrics/streams.rs"),
         );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {

@@ -130,6 +130,8 @@ pub struct Facts {
     pub status: u16,
     /// Bytes of the response's body.
     pub bytes: usize,
+    /// Bytes of the request's body that went on; after an upgrade, all that the client sent.
+    pub received: u64,
 }
 
 impl Facts {
@@ -203,6 +205,12 @@ impl Record {
         records.metrics.request_began();
         let facts = Facts::default();
         Self { records, routes, started, written: false, audited: false, route_index: None, facts }
+    }
+
+    /// The counters that it feeds.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.records.metrics
     }
 
     /// Writes that the request is about to be forwarded, and waits until that is written.
@@ -322,6 +330,7 @@ impl Record {
             upstream_status: facts.upstream_status,
             status: is_over.then_some(facts.status),
             bytes: is_over.then_some(facts.bytes),
+            bytes_received: Some(facts.received).filter(|&received| received > 0),
             duration_ms: is_over.then_some((seconds * 1e6).round() / 1e3),
         };
         let mut bytes = match format {
@@ -422,6 +431,8 @@ struct Line<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_received: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<f64>,
 }

@@ -44,6 +44,7 @@ mod slow_answers;
 mod soak;
 mod spellings;
 mod status;
+mod streams;
 mod sts_failures;
 mod sts_forgeries;
 mod sts_lies;

@@ -11,6 +11,7 @@ pub(crate) mod provider;
 pub(crate) mod recorder;
 pub(crate) mod redis;
 pub(crate) mod revoking;
+pub(crate) mod sockets;
 pub(crate) mod token_service;
 
 use std::{

@@ -42,7 +42,9 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
             ("connections_per_client", count(limits.connections_per_client)),
         ];
         notes.at_least_one(&path("limits"), &counts);
-        notes.above_zero(&path("limits"), &[("header_timeout", limits.header_timeout)]);
+        let spans =
+            [("header_timeout", limits.header_timeout), ("body_timeout", limits.body_timeout)];
+        notes.above_zero(&path("limits"), &spans);
         rate(
             limits.requests_per_client.as_ref(),
             &path("limits").key("requests_per_client"),

@@ -24,6 +24,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("hosts: [other.example.com]\n", "hosts", "lacks desk.example.com"),
     ("limits: { headers: 0 }\n", "limits.headers", "at least 1"),
     ("limits: { header_timeout: 0s }\n", "limits.header_timeout", "longer than zero"),
+    ("limits: { body_timeout: 0s }\n", "limits.body_timeout", "longer than zero"),
+    (
+        "routes: [{ path: /a, upstream: core, methods: [POST], websocket: true }]\n",
+        "routes[0].websocket",
+        "leave GET out",
+    ),
     (
         "iam: { issuer: 'http://iam.example.com', audience: a, client: { id: d } }\n",
         "iam.issuer",

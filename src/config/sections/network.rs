@@ -73,6 +73,8 @@ section! {
         body: ByteSize = "10MiB",
         /// From the first byte to the end of the head; then 408 and the end of the connection.
         header_timeout: Duration = "10s",
+        /// Between two pieces of a request's body over HTTP/1; then 408.
+        body_timeout: Duration = "60s",
         /// Connections from one client address (IPv6: from one /64); more are closed at once. Those
         /// of `trusted_proxies` are not counted.
         connections_per_client: usize = "1000",

@@ -42,6 +42,8 @@ section! {
         limits: RouteLimits = "{}",
         /// Time-outs of this route, where they differ from the upstream's.
         timeouts: RouteTimeouts = "{}",
+        /// Whether a GET may become a WebSocket (RFC 6455). Elsewhere, and for other protocols, Upgrade is ignored.
+        websocket: bool = "false",
         /// Name of the upstream.
         upstream: String,
     }
@@ -88,7 +90,7 @@ section! {
 section! {
     /// Time-outs of one route.
     pub struct RouteTimeouts {
-        /// Between two reads.
+        /// Between two reads from the upstream: how long an answer, a stream or a WebSocket may be silent.
         read: Option<Duration> = "null",
         /// Between two writes.
         write: Option<Duration> = "null",

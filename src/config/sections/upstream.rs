@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use url::Url;
 
 use crate::config::{
-    read::section,
+    read::{choice, section},
     types::{Audience, ByteSize, Secret, ServerAddress},
 };
 
@@ -18,6 +18,8 @@ section! {
         tls: Option<UpstreamTls> = "null",
         /// Say so for plain HTTP to an address that is not loopback.
         plaintext: bool = "false",
+        /// The version of HTTP that is spoken to the servers: http2 for gRPC, over TLS by ALPN, without it by prior knowledge.
+        protocol: Protocol = "http1",
         /// What the upstream demands of a request.
         auth: UpstreamAuth,
         /// How a server is chosen.
@@ -33,6 +35,11 @@ section! {
         /// false: every route to it only records what would have been refused.
         enforce: bool = "true",
     }
+}
+
+choice! {
+    /// A version of HTTP.
+    pub enum Protocol { Http1 = "http1", Http2 = "http2" }
 }
 
 section! {
