@@ -3,7 +3,7 @@
 //! Written after Pingora has taken out what `Connection` nominates, so no client can have our
 //! headers removed (CVE-2026-105299, R7). First everything managed goes, then ours come (R6).
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader};
 use secrecy::ExposeSecret;
 
@@ -14,6 +14,7 @@ use crate::{
         TrustedRequest,
         header::{is_dropped, traceparent},
     },
+    stream::Kind,
 };
 
 /// Makes the head that the upstream sees. The request target is the one that was decided on:
@@ -29,6 +30,9 @@ pub(super) fn finish(
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
         out.remove_header(&name);
+    }
+    if out.version == Version::HTTP_2 {
+        hop_by_hop(out)?;
     }
     if let Some(target) = &grant.new_target {
         out.set_raw_path(target.as_bytes())?;
@@ -64,6 +68,30 @@ pub(super) fn finish(
     }
     out.insert_header("X-Forwarded-Proto", if request.https { "https" } else { "http" })?;
     out.insert_header("X-Forwarded-Host", host)
+}
+
+/// Takes out what is between the client and us alone (RFC 9110, section 7.6.1). Pingora does it
+/// for HTTP/1, and for what goes from there to HTTP/2, but not from HTTP/2 to HTTP/2. Servers of
+/// gRPC want to hear that trailers are understood, which they are.
+fn hop_by_hop(out: &mut RequestHeader) -> Result<()> {
+    for name in [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        HeaderName::from_static("http2-settings"),
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ] {
+        out.remove_header(&name);
+    }
+    let content_type = out.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    if Kind::of(content_type) == Kind::Grpc {
+        out.insert_header(header::TE, "trailers")?;
+    }
+    Ok(())
 }
 
 /// Our cookies out, the others as they were, in one line (HTTP/2 may bring several).

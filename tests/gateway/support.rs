@@ -3,6 +3,7 @@
 
 pub(crate) mod fault;
 pub(crate) mod gateway;
+pub(crate) mod grpc;
 pub(crate) mod holdings;
 pub(crate) mod issuer;
 pub(crate) mod outside_sts;
