@@ -45,7 +45,7 @@ mod streams;
 mod upstream_request;
 
 pub(crate) use self::downstream::fresh_id;
-use self::streams::Lasting;
+use self::{attested::attested, streams::Lasting};
 
 /// The gateway: the current configuration, and where records go.
 pub struct Gateway {

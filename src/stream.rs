@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, HeaderValue, header};
+
 use crate::{
     refusal::{Reason, Refusal},
     session::Session,
@@ -55,9 +57,10 @@ impl Kind {
         }
     }
 
-    /// By a `Content-Type`.
+    /// By the `Content-Type` of a request or a response.
     #[must_use]
-    pub fn of(content_type: Option<&[u8]>) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is = |name: &[u8]| {
             content_type
                 .and_then(|kind| kind.get(..name.len()))
@@ -226,8 +229,9 @@ mod tests {
             ("application/json", Kind::Transfer),
             ("text", Kind::Transfer),
         ] {
-            assert_eq!(Kind::of(Some(content_type.as_bytes())), kind, "{content_type}");
+            let line = (header::CONTENT_TYPE, content_type.parse().unwrap());
+            assert_eq!(Kind::of(&[line].into_iter().collect()), kind, "{content_type}");
         }
-        assert_eq!(Kind::of(None), Kind::Transfer);
+        assert_eq!(Kind::of(&HeaderMap::new()), Kind::Transfer);
     }
 }

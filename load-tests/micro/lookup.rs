@@ -50,12 +50,13 @@ fn warm(criterion: &mut Criterion) {
         demand: Demand::Unchecked,
         health: None,
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
+        http2: false,
         retries: 0,
     };
     let upstream = Arc::new(Upstream::new(settings, 1).unwrap());
     runtime.block_on(upstream.servers().update()).unwrap();
     let servers = Arc::new(Servers(Arc::clone(&upstream)));
-    let http = http_client::towards(None, None, servers, second).unwrap();
+    let http = http_client::towards(None, None, servers, second, false).unwrap();
     let origin = "http://upstream".to_owned();
     let lookup = Arc::new(Lookup {
         number: 0,

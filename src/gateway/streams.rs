@@ -40,8 +40,7 @@ impl Lasting {
 pub(super) fn at_request(session: &mut Session, cx: &mut RequestCx) {
     let Stage::Admitted(grant) = &cx.stage else { return };
     let headers = &session.req_header().headers;
-    let content_type = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
-    let kind = Kind::of(content_type);
+    let kind = Kind::of(headers);
     let quiet = grant.target.read.unwrap_or_else(|| grant.target.upstream.read_timeout());
     let lasts = kind == Kind::Grpc || quiet > PATIENCE;
     if lasts || (!session.as_mut().is_body_empty() && is_long(&session.req_header().headers)) {
@@ -61,8 +60,7 @@ pub(super) fn at_response(session: &mut Session, response: &ResponseHeader, cx: 
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || session.req_header().method == Method::HEAD;
     if !bodiless && is_long(&response.headers) {
-        let content_type = response.headers.get(header::CONTENT_TYPE);
-        tie(cx, Kind::of(content_type.map(|kind| kind.as_bytes())));
+        tie(cx, Kind::of(&response.headers));
     }
 }
 

@@ -87,8 +87,7 @@ fn hop_by_hop(out: &mut RequestHeader) -> Result<()> {
     ] {
         out.remove_header(&name);
     }
-    let content_type = out.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    if Kind::of(content_type) == Kind::Grpc {
+    if Kind::of(&out.headers) == Kind::Grpc {
         out.insert_header(header::TE, "trailers")?;
     }
     Ok(())

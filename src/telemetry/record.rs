@@ -14,6 +14,7 @@
 //! method, host and path, the query's shape, the organisation that the request named, and what
 //! the caller held.
 
+mod bounded;
 mod issuance;
 mod query_shape;
 mod resources;
@@ -25,7 +26,10 @@ use http::StatusCode;
 use serde::Serialize;
 
 pub use self::query_shape::query_shape;
-use self::resources::Resources;
+use self::{
+    bounded::{MOST, bounded},
+    resources::Resources,
+};
 use super::{
     Format,
     metrics::{Metrics, RouteCounters},
@@ -130,7 +134,7 @@ pub struct Facts {
     pub status: u16,
     /// Bytes of the response's body.
     pub bytes: usize,
-    /// Bytes of the request's body that went on; after an upgrade, all that the client sent.
+    /// Bytes of the request's body; after an upgrade, all that the client sent.
     pub received: u64,
 }
 
@@ -208,8 +212,7 @@ impl Record {
     }
 
     /// The counters that it feeds.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.records.metrics
     }
 
@@ -367,16 +370,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.write();
     }
-}
-
-/// Roles, or permissions, that a record lists at most.
-const MOST: usize = 64;
-
-/// `None` when there is none; a name of absurd length is cut.
-fn bounded(names: &[Arc<str>]) -> Option<Vec<&str>> {
-    let cut = |name: &'_ Arc<str>| name.char_indices().nth(128).map_or(name.len(), |(at, _)| at);
-    let bounded = names.iter().filter_map(|name| name.get(..cut(name))).take(MOST);
-    (!names.is_empty()).then(|| bounded.collect())
 }
 
 #[derive(Serialize)]

@@ -38,7 +38,7 @@ fn read(path: &str) -> String {
 
 /// The source of every metric's name.
 fn metrics() -> String {
-    ["metrics.rs", "metrics/connections.rs", "metrics/reloads.rs"]
+    ["metrics.rs", "metrics/connections.rs", "metrics/reloads.rs", "metrics/streams.rs"]
         .map(|file| read(&format!("src/telemetry/{file}")))
         .concat()
 }

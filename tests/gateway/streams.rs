@@ -4,6 +4,7 @@
 mod endings;
 mod events;
 mod grpc;
+mod over_tls;
 mod transfers;
 mod websockets;
 
@@ -46,7 +47,7 @@ impl World {
     }
 
     /// A metric's value.
-    async fn metric(&self, name: &str) -> f64 {
+    async fn metric(&self, name: &str) -> u64 {
         metric(&self.gateway, name).await
     }
 }
@@ -66,7 +67,7 @@ fn settings(provider: &Provider, sockets: &Sockets, extra: &str) -> Settings {
     Settings { upstreams, routes, ..Settings::new(&provider.url, sockets.address).with(extra) }
 }
 
-async fn metric(gateway: &Gateway, name: &str) -> f64 {
+async fn metric(gateway: &Gateway, name: &str) -> u64 {
     let page = gateway.metrics().await;
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()

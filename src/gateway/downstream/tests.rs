@@ -14,7 +14,7 @@ async fn session(lines: &str) -> Session {
 async fn pingora_447_no_idle_connection_is_kept_for_ever() {
     let mut session = session("Content-Length: 0\r\n").await;
     assert_eq!(session.get_keepalive(), Some(0), "Pingora's own bound is none");
-    bound(&mut session);
+    bound(&mut session, Duration::from_secs(60));
     assert_eq!(session.get_keepalive(), Some(KEEPALIVE_SECONDS));
 }
 
@@ -22,7 +22,7 @@ async fn pingora_447_no_idle_connection_is_kept_for_ever() {
 async fn what_ends_with_its_request_is_not_kept() {
     for lines in ["Connection: close\r\n", "Transfer-Encoding: chunked\r\n"] {
         let mut session = session(lines).await;
-        bound(&mut session);
+        bound(&mut session, Duration::from_secs(60));
         assert_eq!(session.get_keepalive(), None, "{lines}");
     }
 }

@@ -80,7 +80,7 @@ async fn calls_of_every_kind_go_through_with_their_trailers() {
         answer.body_mut().flow_control().release_capacity(piece.len()).unwrap();
         assert_eq!(piece, message);
     }
-    assert_eq!(metric(&world.gateway, "portcullis_streams{kind=\"grpc\"}").await, 1.0);
+    assert_eq!(metric(&world.gateway, "portcullis_streams{kind=\"grpc\"}").await, 1);
     request.send_data(Bytes::new(), true).unwrap();
     assert!(whole(answer.body_mut()).await.unwrap().is_empty());
     ok(answer.body_mut().trailers().await.unwrap());
@@ -89,18 +89,24 @@ async fn calls_of_every_kind_go_through_with_their_trailers() {
     let (answer, mut request) = call(&client, "Fail", &lines).await;
     request.send_data(Bytes::new(), true).unwrap();
     let answer = answer.await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"5".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["grpc-status"]),
+        (200, &"5".parse().unwrap())
+    );
     assert_eq!(answer.headers()["grpc-message"], "nothing there");
 
     for head in world.grpc.heads() {
         assert_eq!(head.headers["te"], "trailers");
         assert_eq!(head.headers["grpc-timeout"], "10S");
-        assert_eq!(head.uri.authority().unwrap().as_str(), format!("localhost:{}", world.gateway.address.port()));
+        assert_eq!(
+            head.uri.authority().unwrap().as_str(),
+            format!("localhost:{}", world.gateway.address.port())
+        );
         assert!(head.headers["authorization"].to_str().unwrap().starts_with("Bearer "));
         assert!(head.headers.contains_key("x-request-id"));
     }
     world.grpc.all_over(SOON).await;
-    assert_eq!(metric(&world.gateway, "portcullis_streams{kind=\"grpc\"}").await, 0.0);
+    assert_eq!(metric(&world.gateway, "portcullis_streams{kind=\"grpc\"}").await, 0);
 }
 
 /// gRPC clients make codes of statuses of HTTP (401 UNAUTHENTICATED, 403 PERMISSION_DENIED, 404
@@ -166,9 +172,10 @@ async fn a_logout_ends_a_quiet_call_and_no_other() {
     let (mut mine, mut theirs) = (mine.await.unwrap(), theirs.await.unwrap());
     assert_eq!(mine.status(), 200);
     let logout = self::client().post(world.gateway.url("/.portcullis/logout"));
-    let logout = logout.header("origin", world.gateway.url("")).header("accept", "application/json");
+    let logout =
+        logout.header("origin", world.gateway.url("")).header("accept", "application/json");
     assert_eq!(browser.send(logout).await.status(), 200);
-    let end = tokio::time::timeout(BOUND, mine.body_mut().data()).await.expect("it is ended");
+    let end = tokio::time::timeout(BOUND, mine.body_mut().data()).await.unwrap();
     assert!(end.unwrap().unwrap_err().is_reset());
     send(&mut chat, "still here".into()).await;
     let piece = tokio::time::timeout(SOON, theirs.body_mut().data()).await.unwrap();

@@ -13,7 +13,11 @@ use std::{
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client, server};
 use http::{HeaderMap, Request, Response};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsAcceptor;
 
 /// An upstream. `/…/Unary` waits for the whole message and answers once, `/…/Watch` answers with
 /// three messages, `/…/Chat` with each that comes, `/…/Wait` with a head and nothing more,
@@ -28,6 +32,11 @@ pub(crate) struct Grpc {
 
 impl Grpc {
     pub(crate) async fn start() -> Self {
+        Self::behind(None).await
+    }
+
+    /// Starts one that speaks TLS.
+    pub(crate) async fn behind(tls: Option<TlsAcceptor>) -> Self {
         let (listener, address) = super::listener().await;
         let (heads, connections, open) = (Arc::default(), Arc::default(), Arc::default());
         let grpc = Self { address, heads, connections, open };
@@ -35,14 +44,24 @@ impl Grpc {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 this.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(this.clone().connection(stream));
+                stream.set_nodelay(true).unwrap();
+                let (this, tls) = (this.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => this.connection(stream).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                this.connection(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         grpc
     }
 
-    async fn connection(self, stream: TcpStream) {
-        stream.set_nodelay(true).unwrap();
+    async fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let Ok(mut connection) = server::handshake(stream).await else { return };
         while let Some(Ok((request, respond))) = connection.accept().await {
             let this = self.clone();
@@ -119,7 +138,7 @@ impl Grpc {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(within, over).await.expect("the upstream is let go");
+        tokio::time::timeout(within, over).await.unwrap();
     }
 }
 
@@ -158,6 +177,13 @@ pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) {
 pub(crate) async fn connect(gateway: SocketAddr) -> client::SendRequest<Bytes> {
     let stream = TcpStream::connect(gateway).await.unwrap();
     stream.set_nodelay(true).unwrap();
+    over(stream).await
+}
+
+/// The same on a stream that is there already.
+pub(crate) async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> client::SendRequest<Bytes> {
     let (client, connection) = client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     client.ready().await.unwrap()
@@ -169,9 +195,17 @@ pub(crate) async fn call(
     method: &str,
     lines: &[(&str, &str)],
 ) -> (client::ResponseFuture, SendStream<Bytes>) {
-    let mut request = Request::post(format!("http://localhost/tasks.v1.Tasks/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
+    call_at(client, &format!("http://localhost/tasks.v1.Tasks/{method}"), lines).await
+}
+
+/// Begins a call to this URL.
+pub(crate) async fn call_at(
+    client: &client::SendRequest<Bytes>,
+    url: &str,
+    lines: &[(&str, &str)],
+) -> (client::ResponseFuture, SendStream<Bytes>) {
+    let mut request =
+        Request::post(url).header("content-type", "application/grpc").header("te", "trailers");
     for (name, value) in lines {
         request = request.header(*name, *value);
     }

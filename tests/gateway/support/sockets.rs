@@ -10,7 +10,11 @@ use std::{
 };
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async, client_async,
     tungstenite::{
@@ -34,28 +38,40 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) async fn start() -> Self {
+        Self::behind(None).await
+    }
+
+    /// Starts one that speaks TLS.
+    pub(crate) async fn behind(tls: Option<TlsAcceptor>) -> Self {
         let (listener, address) = super::listener().await;
         let sockets = Self { address, heads: Arc::default(), open: Arc::default() };
-        tokio::spawn(sockets.clone().accept(listener));
+        tokio::spawn(sockets.clone().accept(listener, tls));
         sockets
     }
 
-    async fn accept(self, listener: TcpListener) {
+    async fn accept(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         while let Ok((stream, _)) = listener.accept().await {
-            let this = self.clone();
+            let (this, tls) = (self.clone(), tls.clone());
             tokio::spawn(async move {
                 this.open.fetch_add(1, Ordering::SeqCst);
-                this.serve(stream).await;
+                match tls {
+                    None => this.serve(stream).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            this.serve(stream).await;
+                        }
+                    }
+                }
                 this.open.fetch_sub(1, Ordering::SeqCst);
             });
         }
     }
 
     #[expect(clippy::result_large_err, reason = "the crate's own type")]
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut path = String::new();
         let look = |request: &Request, response: Response| {
-            path = request.uri().path().to_owned();
+            request.uri().path().clone_into(&mut path);
             self.heads.lock().unwrap().push((path.clone(), request.headers().clone()));
             if path.ends_with("refused") {
                 let body = Some("not here".to_owned());
@@ -97,7 +113,7 @@ impl Sockets {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(within, closed).await.expect("the upstream is let go");
+        tokio::time::timeout(within, closed).await.unwrap();
     }
 }
 
@@ -110,10 +126,9 @@ pub(crate) async fn open(
     let mut request =
         format!("ws://localhost:{}{path}", gateway.port()).into_client_request().unwrap();
     for (name, value) in lines {
-        request.headers_mut().append(
-            HeaderName::try_from(*name).unwrap(),
-            HeaderValue::try_from(*value).unwrap(),
-        );
+        request
+            .headers_mut()
+            .append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
     }
     let stream = TcpStream::connect(gateway).await.unwrap();
     match client_async(request, stream).await {
@@ -144,7 +159,7 @@ pub(crate) async fn echo(socket: &mut Socket, text: &str) {
 pub(crate) async fn torn(socket: &mut Socket, within: Duration) -> Duration {
     let began = std::time::Instant::now();
     let next = tokio::time::timeout(within, socket.next()).await;
-    match next.expect("the stream is ended") {
+    match next.unwrap() {
         None | Some(Err(_)) => began.elapsed(),
         Some(Ok(message)) => panic!("{message:?}"),
     }
