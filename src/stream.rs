@@ -97,20 +97,35 @@ impl Tether {
 async fn session_over(sessions: &Sessions, mut session: Session) -> Refusal {
     let _watched = sessions.watch(&session);
     let every = if sessions.are_outside() { CHECK_OUTSIDE } else { CHECK_HERE };
-    let mut unanswered = 0;
+    let mut looks = Looks::default();
     loop {
         tokio::time::sleep(every).await;
-        match sessions.recheck(&mut session, Timestamp::now()).await {
-            Ok(()) => unanswered = 0,
-            // A store that is away for a moment does not throw everybody out at once.
-            Err(refusal) if refusal.reason == Reason::SessionUnavailable => {
-                unanswered += 1;
-                if unanswered >= MOST_UNANSWERED {
-                    return refusal;
-                }
-            }
-            Err(refusal) => return refusal,
+        let found = sessions.recheck(&mut session, Timestamp::now()).await;
+        if let Some(refusal) = looks.note(found) {
+            return refusal;
         }
+    }
+}
+
+/// Looks at a session, one after another.
+#[derive(Default)]
+struct Looks {
+    /// In a row.
+    unanswered: u32,
+}
+
+impl Looks {
+    /// What the latest one means: a store that is away for a moment does not throw everybody out.
+    fn note(&mut self, found: Result<(), Refusal>) -> Option<Refusal> {
+        let Err(refusal) = found else {
+            self.unanswered = 0;
+            return None;
+        };
+        if refusal.reason == Reason::SessionUnavailable {
+            self.unanswered += 1;
+            return (self.unanswered >= MOST_UNANSWERED).then_some(refusal);
+        }
+        Some(refusal)
     }
 }
 
@@ -210,6 +225,24 @@ mod tests {
         });
         assert_eq!(Endable::new(twice).await, None);
         end_after(std::future::ready(()));
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_borne_for_half_a_minute() {
+        let unavailable = || Err(Refusal::new(Reason::SessionUnavailable, ""));
+        assert_eq!(CHECK_OUTSIDE * MOST_UNANSWERED, Duration::from_secs(30));
+        let mut looks = Looks::default();
+        for _ in 0..3 {
+            for _ in 1..MOST_UNANSWERED {
+                assert!(looks.note(unavailable()).is_none());
+            }
+            // Now and then does not add up.
+            assert!(looks.note(Ok(())).is_none());
+        }
+        let last = (0..MOST_UNANSWERED).filter_map(|_| looks.note(unavailable())).last().unwrap();
+        assert_eq!(last.reason, Reason::SessionUnavailable);
+        let ended = looks.note(Err(Refusal::new(Reason::SessionExpired, ""))).unwrap();
+        assert_eq!(ended.reason, Reason::SessionExpired);
     }
 
     #[tokio::test]

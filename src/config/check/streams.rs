@@ -38,3 +38,36 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{faults, parse_given, sound};
+
+    #[test]
+    fn a_websocket_that_could_not_be_is_a_fault() {
+        let routes = |more: &str| {
+            format!("routes: [{{ path: /a, upstream: core, websocket: true{more} }}]\n")
+        };
+        let upstream =
+            |more: &str| format!("upstreams: {{ core: {{ servers: ['127.0.0.1:1'], {more} }} }}\n");
+        for (change, words) in [
+            (routes(", methods: [POST]"), "leave GET out"),
+            (
+                upstream("protocol: http2, auth: { mode: IAM }") + &routes(""),
+                "`core` speaks HTTP/2",
+            ),
+            (
+                upstream("auth: { mode: UNSAFE_NONE }") + &routes(", permissions: [DID_LIST]"),
+                "cross_organisation: true",
+            ),
+        ] {
+            let found = faults(&sound(&change));
+            let said =
+                |line: &str| line.contains(": routes[0].websocket: ") && line.contains(words);
+            assert!(found.lines().any(said), "{change}{found}");
+        }
+        for change in [routes(""), routes(", methods: [GET, POST]")] {
+            assert!(parse_given(&sound(&change)).is_ok(), "{change}");
+        }
+    }
+}

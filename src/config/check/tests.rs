@@ -26,11 +26,6 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("limits: { header_timeout: 0s }\n", "limits.header_timeout", "longer than zero"),
     ("limits: { body_timeout: 0s }\n", "limits.body_timeout", "longer than zero"),
     (
-        "routes: [{ path: /a, upstream: core, methods: [POST], websocket: true }]\n",
-        "routes[0].websocket",
-        "leave GET out",
-    ),
-    (
         "iam: { issuer: 'http://iam.example.com', audience: a, client: { id: d } }\n",
         "iam.issuer",
         "iam.plaintext: true",

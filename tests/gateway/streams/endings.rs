@@ -58,6 +58,27 @@ async fn a_logout_ends_the_websockets_of_its_session_alone() {
     assert!(record["bytes"].as_u64() > Some(0) && record["bytes_received"].as_u64() > Some(0));
 }
 
+/// What began under one configuration ends by what happens under the next.
+#[tokio::test]
+async fn a_reload_keeps_streams_and_what_ends_them() {
+    let world = World::new("").await;
+    let mut browser = world.browser().await;
+    let mut socket = with_session(&world, &browser).await;
+    let file = world.gateway.file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("/open/{*rest}", "/other/{*rest}")).unwrap();
+    world.gateway.signal("HUP");
+    let reloaded = async {
+        while open(world.gateway.address, "/other/x", &[]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reloaded).await.unwrap();
+    echo(&mut socket, "still here").await;
+    world.log_out(&mut browser).await;
+    torn(&mut socket, BOUND).await;
+}
+
 #[tokio::test]
 async fn the_provider_ends_them_too() {
     let world = World::new("").await;
