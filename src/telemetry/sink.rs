@@ -1,6 +1,8 @@
 //! Records leave the request's way at once: a bounded queue, and one thread that writes.
 //!
 //! A full queue drops the record and counts it; a slow disk or terminal never slows a request.
+//! The thread lets lines gather for a moment ([`GATHER`]): to wake it for each costs a request more
+//! than to make the line.
 //! Who must not go on without a record waits for it instead ([`Sink::confirm`]).
 
 pub mod chain;
@@ -13,7 +15,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle, Thread},
     time::Duration,
 };
 
@@ -27,6 +29,8 @@ pub struct Sink {
     queue: Option<SyncSender<Message>>,
     format: Format,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer, to be woken for whoever waits.
+    thread: Option<Thread>,
     outcome: Arc<Outcome>,
 }
 
@@ -51,7 +55,8 @@ impl Sink {
     #[must_use]
     pub fn off() -> Self {
         let outcome = Outcome::new();
-        Self { queue: None, format: Format::Json, writer: Mutex::new(None), outcome }
+        let writer = Mutex::new(None);
+        Self { queue: None, format: Format::Json, writer, thread: None, outcome }
     }
 
     /// A sink with a thread that writes to `target` lines in this format. `name` is what
@@ -67,10 +72,11 @@ impl Sink {
         let (queue, messages) = sync_channel(QUEUE);
         let outcome = Outcome::new();
         let writer = Writer { name, target, outcome: Arc::clone(&outcome), waiting: Vec::new() };
-        let writer = std::thread::Builder::new()
+        let writer = thread::Builder::new()
             .name(format!("{name} records"))
             .spawn(move || writer.run(&messages))?;
-        Ok(Self { queue: Some(queue), format, writer: Mutex::new(Some(writer)), outcome })
+        let thread = Some(writer.thread().clone());
+        Ok(Self { queue: Some(queue), format, writer: Mutex::new(Some(writer)), thread, outcome })
     }
 
     /// Whether lines go anywhere, so that making them is worth it.
@@ -124,6 +130,7 @@ impl Sink {
         if queue.try_send(message(written)).is_err() {
             return Err(true);
         }
+        self.wake();
         match tokio::time::timeout(CONFIRMED_WITHIN, hears).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(false),
@@ -148,8 +155,18 @@ impl Sink {
         if let (Some(queue), Some(writer)) = (&self.queue, writer)
             && queue.send(Message::End).is_ok()
         {
+            self.wake();
             // A writer that panicked has nothing left to write.
             let _ = writer.join();
+        }
+    }
+}
+
+impl Sink {
+    /// Lets the writer gather no longer.
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.unpark();
         }
     }
 }
@@ -161,6 +178,8 @@ pub struct Unwritten;
 
 /// Lines that may wait: a second of a busy gateway.
 const QUEUE: usize = 16 * 1024;
+/// How long lines gather before they are written, unless somebody waits for one of them.
+const GATHER: Duration = Duration::from_millis(5);
 /// Bytes that are written in one piece, unless one line is longer.
 const PIECE: usize = 64 * 1024;
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
@@ -180,14 +199,20 @@ struct Writer<T> {
 }
 
 impl<T: Target> Writer<T> {
-    /// A quiet gateway's lines are written at once, a busy one's in large pieces: whatever has
-    /// gathered while the piece before was written.
+    /// A quiet gateway's lines are written after a moment, a busy one's in large pieces: whatever
+    /// has gathered by then, or while the piece before was written.
     fn run(mut self, messages: &Receiver<Message>) {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let mut trials = 0;
+        let mut was_emptied = true;
         while let Ok(first) = messages.recv() {
+            if was_emptied && matches!(first, Message::Line(_)) {
+                // Nobody wakes a thread that waits for no message.
+                thread::park_timeout(GATHER);
+            }
             let mut bytes = 0;
             let mut message = Some(first);
+            was_emptied = false;
             let mut is_over = false;
             while let Some(next) = message.take() {
                 let line = match next {
@@ -210,6 +235,7 @@ impl<T: Target> Writer<T> {
                 lines.push(line);
                 if bytes < PIECE {
                     message = messages.try_recv().ok();
+                    was_emptied = message.is_none();
                 }
             }
             self.write(&mut lines, std::mem::take(&mut trials));
