@@ -61,7 +61,7 @@ pub struct State {
     /// The public origin without its scheme, which is what upstreams see as Host.
     pub public_authority: Box<str>,
     /// What is reachable.
-    pub routes: RouteTable<Target>,
+    pub routes: RouteTable<Arc<Target>>,
     /// Every upstream.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What browsers need, where they are served.
@@ -128,7 +128,7 @@ pub struct Target {
 /// What goes on to the upstream, and with what.
 pub struct Grant {
     /// Who answers, and how.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// What allows it.
     pub permit: Permit,
     /// The credential.
@@ -151,7 +151,7 @@ pub enum Admitted {
 
 /// A request that may go on, before its credential is had.
 pub(crate) struct Allowed {
-    pub(crate) target: Target,
+    pub(crate) target: Arc<Target>,
     pub(crate) permit: Permit,
     session: Option<Box<Session>>,
     pub(crate) new_target: Option<Box<str>>,
@@ -160,7 +160,7 @@ pub(crate) struct Allowed {
 
 /// A request whose route and caller are known.
 pub struct Identified<'t, 'p> {
-    found: Match<'t, 'p, Target>,
+    found: Match<'t, 'p, Arc<Target>>,
     caller: Caller,
 }
 
@@ -257,7 +257,7 @@ impl State {
         let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
         self.check(&allowed, request, headers, facts).await?;
-        let Target { upstream, act_as, .. } = &allowed.target;
+        let Target { upstream, act_as, .. } = &*allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
         let (permit, sources) = (&allowed.permit, self.sources());
         let credential =
@@ -369,7 +369,7 @@ impl State {
         // The limit is the route's. Nobody asks for a credential that will not be used.
         trace.enter(Step::Route);
         declared_body(headers, target.body)?;
-        let (target, session) = (target.clone(), caller.session);
+        let (target, session) = (Arc::clone(target), caller.session);
         Ok(Some(Allowed { target, permit, session, new_target, new_body }))
     }
 
@@ -395,7 +395,7 @@ impl State {
         facts: &mut Facts,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let Target { upstream, act_as, .. } = &grant.target;
+        let Target { upstream, act_as, .. } = &*grant.target;
         let (permit, sources) = (&grant.permit, self.sources());
         let credential =
             credential::obtain(permit, upstream.demand(), act_as, sources, now).await?;

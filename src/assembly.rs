@@ -196,7 +196,7 @@ const VERIFIED_TOKENS: u64 = 100_000;
 
 fn rules(config: &Config) -> Rules {
     Rules {
-        hosts: hosts(config).into_iter().collect(),
+        hosts: hosts(config).into_iter().map(Arc::from).collect(),
         trusted_proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         allow_clients: config.perimeter.as_ref().map(|perimeter| perimeter.allow_clients.clone()),
         header_bytes: config.limits.header_bytes.as_usize(),

@@ -184,7 +184,7 @@ impl Explainer {
         let client = client(question, state);
         let found = async {
             let received = Received::read(bytes, None).await.ok()?;
-            let request = state.rules.view(received.head(client), Box::default).ok()?;
+            let request = state.rules.view(received.head(client), Arc::default).ok()?;
             let found = state.routes.find(&request.host, &request.method, request.path()).ok()?;
             match found.route.upstream.demand() {
                 credential::Demand::AppToken(audience) => Some(Arc::clone(audience)),
@@ -222,7 +222,7 @@ async fn pass(
 ) -> Result<Passed, Refusal> {
     steps.enter(Step::View);
     let received = Received::read(head, question.body.clone()).await?;
-    let request = state.rules.view(received.head(client(question, state)), Box::default)?;
+    let request = state.rules.view(received.head(client(question, state)), Arc::default)?;
     steps.found(|| {
         let client = request.client.map_or_else(String::new, |client| format!(", from {client}"));
         let what = if request.navigation { ", a navigation" } else { "" };

@@ -30,9 +30,9 @@ impl fmt::Display for Permission {
     }
 }
 
-/// The permissions somebody holds: sorted, each once.
+/// The permissions somebody holds: sorted, each once. A clone is the same set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PermissionSet(Box<[Permission]>);
+pub struct PermissionSet(Arc<[Permission]>);
 
 impl PermissionSet {
     /// Whether the set has this one.
@@ -61,7 +61,13 @@ impl PermissionSet {
     /// Those that are in both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        self.iter().filter(|held| other.contains(held)).cloned().collect()
+        // Most routes name what their callers hold, and that set is shared as it is.
+        let shared = || self.iter().filter(|held| other.contains(held));
+        match shared().count() {
+            all if all == other.len() => other.clone(),
+            all if all == self.len() => self.clone(),
+            _ => Self(shared().cloned().collect()),
+        }
     }
 }
 

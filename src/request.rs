@@ -9,7 +9,7 @@ pub mod forwarded;
 pub mod header;
 pub mod path;
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Version, header as names, request::Parts};
 
@@ -22,7 +22,7 @@ use crate::refusal::{Reason, Refusal};
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Hosts answered, lower case, without port and trailing dot.
-    pub hosts: HashSet<Box<str>>,
+    pub hosts: HashSet<Arc<str>>,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// Networks from which clients may come; `None`: from everywhere.
@@ -61,13 +61,13 @@ pub struct TrustedRequest {
     /// Where the path ends in it.
     path: usize,
     /// One of [`Rules::hosts`].
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// The client's address; `None` when the socket had none.
     pub client: Option<IpAddr>,
     /// Whether the client spoke TLS, here or at a trusted proxy.
     pub https: bool,
     /// The caller's `X-Request-Id` when it is a plain token, else ours.
-    pub request_id: Box<str>,
+    pub request_id: Arc<str>,
     /// Whether a person's browser is going to a page (rather than a script or a program).
     pub navigation: bool,
     /// Whether it asks for more than reading: any method but GET, HEAD and OPTIONS, and a change
@@ -108,7 +108,7 @@ impl Rules {
     pub fn view(
         &self,
         head: Head<'_>,
-        fresh_id: impl FnOnce() -> Box<str>,
+        fresh_id: impl FnOnce() -> Arc<str>,
     ) -> Result<TrustedRequest, Refusal> {
         let headers = &head.parts.headers;
         let forwarded = self.trusted_proxies.read(headers, head.peer, head.tls);
@@ -183,7 +183,7 @@ impl Rules {
     }
 
     /// RFC 9112, section 3.2: exactly one Host; for HTTP/2 the authority (RFC 9113, section 8.3.1).
-    fn host(&self, head: Head<'_>) -> Result<Box<str>, Refusal> {
+    fn host(&self, head: Head<'_>) -> Result<Arc<str>, Refusal> {
         let malformed = |detail: &'static str| Refusal::new(Reason::MalformedRequest, detail);
         let mut lines = head.parts.headers.get_all(names::HOST).iter();
         let line = lines.next().map(|value| value.to_str()).transpose();
@@ -202,10 +202,8 @@ impl Rules {
             _ => return Err(malformed("no Host")),
         };
         let host = canonical_host(named).ok_or_else(|| malformed("Host is malformed"))?;
-        if !self.hosts.contains(&host) {
-            return Err(Refusal::new(Reason::UnknownHost, format!("host {host}")));
-        }
-        Ok(host)
+        let ours = self.hosts.get(&*host).map(Arc::clone);
+        ours.ok_or_else(|| Refusal::new(Reason::UnknownHost, format!("host {host}")))
     }
 }
 
@@ -317,12 +315,8 @@ fn target_as_sent(head: Head<'_>) -> Result<(), Refusal> {
 }
 
 fn has_bare_line_feed(raw: &[u8]) -> bool {
-    let mut before = 0;
-    raw.iter().any(|&byte| {
-        let bare = byte == b'\n' && before != b'\r';
-        before = byte;
-        bare
-    })
+    let before = |at: usize| at.checked_sub(1).and_then(|at| raw.get(at));
+    memchr::memchr_iter(b'\n', raw).any(|at| before(at) != Some(&b'\r'))
 }
 
 fn has_line(raw: &[u8], name: &[u8]) -> bool {

@@ -4,7 +4,7 @@
 //! roles a caller has is not decided here: they come out of a verified IAM token.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -214,8 +214,17 @@ impl RoleMap {
     /// The organisations in which these roles count, in order of id.
     #[must_use]
     pub fn organisations_of(&self, roles: &[Arc<str>]) -> Vec<Organisation> {
-        let counting = roles.iter().filter_map(|role| self.grants.get(&**role));
-        counting.flat_map(BTreeMap::keys).copied().collect::<BTreeSet<_>>().into_iter().collect()
+        let mut counting =
+            roles.iter().filter_map(|role| self.grants.get(&**role)).filter(|it| !it.is_empty());
+        let Some(first) = counting.next() else { return Vec::new() };
+        let mut theirs: Vec<_> = first.keys().copied().collect();
+        let one = theirs.len();
+        theirs.extend(counting.flat_map(BTreeMap::keys));
+        if theirs.len() > one {
+            theirs.sort_unstable();
+            theirs.dedup();
+        }
+        theirs
     }
 
     /// What these roles permit in an organisation; `None` when none of them counts there, which

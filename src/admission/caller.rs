@@ -125,5 +125,5 @@ fn from_our_page(request: &TrustedRequest, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     host.and_then(|(_, authority)| canonical_host(authority))
-        .is_some_and(|host| host == request.host)
+        .is_some_and(|host| *host == *request.host)
 }

@@ -48,7 +48,7 @@ impl State {
         if !self.extensions.checks() {
             return Ok(());
         }
-        let Target { label, policy, .. } = &allowed.target;
+        let Target { label, policy, .. } = &*allowed.target;
         let seen = Request::new(request, headers, label);
         match Box::pin(self.extensions.check(seen, &allowed.permit)).await {
             Err(refusal) if !policy.enforce && refusal.reason.status() == 403 => {

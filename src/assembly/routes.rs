@@ -28,7 +28,7 @@ pub(super) fn assemble(
     Ends { upstreams, technical_users, extensions }: Ends<'_>,
     lookups: &mut Kinds,
     defects: &mut Defects,
-) -> Option<RouteTable<Target>> {
+) -> Option<RouteTable<Arc<Target>>> {
     let mut routes = Vec::with_capacity(config.routes.len());
     for (at, route) in config.routes.iter().enumerate() {
         // A route whose upstream has a defect is not a defect of its own.
@@ -52,7 +52,7 @@ pub(super) fn assemble(
         let lookups = lookups.of(route, upstream);
         let target = target(config, route, upstream, condition);
         let authenticators = authenticators(at, route, extensions, defects);
-        routes.push((pattern, Target { authenticators, lookups, act_as, ..target }));
+        routes.push((pattern, Arc::new(Target { authenticators, lookups, act_as, ..target })));
     }
     RouteTable::new(routes)
         .map_err(|error| {

@@ -239,8 +239,9 @@ pub(super) fn refusal_of(error: &Error) -> Refusal {
 }
 
 /// A request id of ours.
-pub(crate) fn fresh_id() -> Box<str> {
-    Uuid::new_v4().as_hyphenated().to_string().into()
+pub(crate) fn fresh_id() -> Arc<str> {
+    let mut buffer = Uuid::encode_buffer();
+    (&*Uuid::new_v4().as_hyphenated().encode_lower(&mut buffer)).into()
 }
 
 /// Notes where a request that cannot be viewed says that it is going: for the record alone, and
@@ -251,8 +252,8 @@ pub(super) fn as_sent(head: &RequestHeader, facts: &mut Facts) {
     };
     let path = head.raw_path().split(|&byte| byte == b'?').next().unwrap_or_default();
     facts.path = bounded(path);
-    facts.host =
-        head.headers.get(header::HOST).map_or_else(Box::default, |host| bounded(host.as_bytes()));
+    let host = head.headers.get(header::HOST);
+    facts.host = host.map_or_else(Arc::default, |host| bounded(host.as_bytes()).into());
 }
 
 /// The method for records, without an allocation for those that are usual.

@@ -3,9 +3,10 @@
 //! Written after Pingora has taken out what `Connection` nominates, so no client can have our
 //! headers removed (CVE-2026-105299, R7). First everything managed goes, then ours come (R6).
 
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header, header::InvalidHeaderValue};
 use pingora::{Result, http::RequestHeader};
 use secrecy::ExposeSecret;
+use uuid::{Uuid, fmt::Simple};
 
 use crate::{
     admission::{Grant, State},
@@ -25,7 +26,8 @@ pub(super) fn finish(
     request: &TrustedRequest,
     out: &mut RequestHeader,
 ) -> Result<()> {
-    let trace = traceparent(&out.headers).map_or_else(fresh_trace, Box::from);
+    let trace = traceparent(&out.headers).map_or_else(fresh_trace, HeaderValue::try_from);
+    let trace = trace.map_err(|_| super::not_admitted())?;
     let dropped: Vec<HeaderName> =
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
@@ -47,9 +49,7 @@ pub(super) fn finish(
     }
     let authorization = match &grant.credential {
         Credential::Extension(given) => Some(HeaderValue::try_from(given.0.expose_secret())),
-        other => other
-            .token()
-            .map(|token| HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))),
+        other => other.token().map(|token| bearer(token.expose_secret())),
     };
     if let Some(value) = authorization {
         let mut value = value.map_err(|_| super::not_admitted())?;
@@ -59,14 +59,15 @@ pub(super) fn finish(
     let host = state.host_for_upstream(&request.host);
     out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
-    out.insert_header("traceparent", &*trace)?;
+    out.insert_header("traceparent", trace)?;
     if let Some(session) = &grant.session {
         out.insert_header("X-Session-Id", session.public_id())?;
     }
     if let Some(client) = request.client {
         out.insert_header("X-Forwarded-For", client.to_string())?;
     }
-    out.insert_header("X-Forwarded-Proto", if request.https { "https" } else { "http" })?;
+    let proto = if request.https { "https" } else { "http" };
+    out.insert_header("X-Forwarded-Proto", HeaderValue::from_static(proto))?;
     out.insert_header("X-Forwarded-Host", host)
 }
 
@@ -109,9 +110,27 @@ fn cookies(state: &State, out: &mut RequestHeader) -> Result<()> {
     kept.map_or(Ok(()), |kept| out.insert_header(header::COOKIE, kept))
 }
 
-/// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
-fn fresh_trace() -> Box<str> {
-    let trace = uuid::Uuid::new_v4().as_simple().to_string();
-    let span = uuid::Uuid::new_v4().as_simple().to_string();
-    format!("00-{trace}-{}-00", span.get(..16).unwrap_or("0000000000000001")).into()
+/// Written into what it will take, at once.
+fn bearer(token: &str) -> std::result::Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = String::with_capacity(BEARER.len() + token.len());
+    value.push_str(BEARER);
+    value.push_str(token);
+    HeaderValue::try_from(value)
 }
+
+/// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
+fn fresh_trace() -> std::result::Result<HeaderValue, InvalidHeaderValue> {
+    let mut buffers = [[0; Simple::LENGTH]; 2];
+    let [trace, span] = buffers.each_mut();
+    let trace = Uuid::new_v4().as_simple().encode_lower(trace);
+    let span = Uuid::new_v4().as_simple().encode_lower(span);
+    let mut value = String::with_capacity(TRACEPARENT);
+    for part in ["00-", trace, "-", span.get(..16).unwrap_or("0000000000000001"), "-00"] {
+        value.push_str(part);
+    }
+    HeaderValue::try_from(value)
+}
+
+const BEARER: &str = "Bearer ";
+/// Characters of a `traceparent`.
+const TRACEPARENT: usize = 55;

@@ -40,8 +40,9 @@ pub fn canonical(path: &str) -> Result<(), &'static str> {
         return Err("no leading slash");
     }
     let mut decoded = Vec::new();
-    for (at, segment) in path.split('/').enumerate().skip(1) {
-        let last = at == path.matches('/').count();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
         match segment {
             "" if !last => return Err("an empty segment"),
             "." | ".." => return Err("a dot segment"),

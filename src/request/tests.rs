@@ -76,7 +76,7 @@ fn r11_the_host_is_compared_in_one_form() {
     let many: Rules =
         Rules { hosts: (0..1000).map(|n| format!("h{n}.example.com").into()).collect(), ..rules() };
     for n in 0..1000 {
-        assert!(many.hosts.contains(&canonical_host(&format!("H{n}.Example.COM.:443")).unwrap()));
+        assert!(many.hosts.contains(&*canonical_host(&format!("H{n}.Example.COM.:443")).unwrap()));
     }
 }
 

@@ -78,13 +78,13 @@ pub struct Record {
 #[derive(Default)]
 pub struct Facts {
     /// The request's id; empty until the head was read strictly.
-    pub request_id: Box<str>,
+    pub request_id: Arc<str>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The method.
     pub method: Cow<'static, str>,
     /// The host; as sent, where the request was refused before it was known to be ours.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// The path without its query; as sent, where the request was refused for it or before.
     pub path: Box<str>,
     /// The query's shape, where something refuses.
@@ -337,11 +337,20 @@ impl Record {
             duration_ms: is_over.then_some((seconds * 1e6).round() / 1e3),
         };
         let mut bytes = match format {
-            Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
+            Format::Json => json(&line),
             Format::Text => line.text().into_bytes(),
         };
         bytes.push(b'\n');
         bytes
+    }
+}
+
+/// Most lines find room without growing.
+fn json(line: &Line<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_LINE);
+    match serde_json::to_writer(&mut bytes, line) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -371,6 +380,9 @@ impl Drop for Record {
         self.write();
     }
 }
+
+/// Bytes of a line, and some to spare.
+const USUAL_LINE: usize = 1024;
 
 #[derive(Serialize)]
 struct Line<'a> {
