@@ -6,10 +6,12 @@ TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 TOOLS := $(abspath $(TARGET_DIR))/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser soak bench bench-peers warm-path check fmt clippy doc deny advisories clean
+.PHONY: help demo build test test-rust test-browser soak fuzz bench bench-peers warm-path check fmt clippy doc deny advisories clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -37,6 +39,10 @@ test-browser: ## the gateway, an OpenID provider and Chromium together
 soak: ## half an hour of mixed traffic, reloads and faults; SOAK_SECONDS says otherwise
 	@tests/install-prerequisites build
 	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(CARGO) test --locked --all-features --test gateway soak:: -- --nocapture
+
+fuzz: $(CARGO_FUZZ) ## a minute of each fuzz target; FUZZ_SECONDS and FUZZ_JOBS say otherwise
+	@tests/install-prerequisites build fuzz
+	tests/fuzz/run
 
 bench: ## what single steps cost; load-tests/README.md has the figures
 	@tests/install-prerequisites build
@@ -85,6 +91,9 @@ advisories: $(CARGO_DENY) ## known vulnerabilities of every dependency; needs th
 
 $(CARGO_DENY):
 	$(CARGO) install --locked --root "$(TOOLS)" cargo-deny@$(CARGO_DENY_VERSION)
+
+$(CARGO_FUZZ):
+	$(CARGO) install --locked --root "$(TOOLS)" cargo-fuzz@$(CARGO_FUZZ_VERSION)
 
 clean: ## remove what was built and installed here
 	$(CARGO) clean

@@ -15,7 +15,7 @@ mod lookup;
 mod own_endpoint;
 mod rate;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -28,6 +28,7 @@ pub use self::{
 };
 use crate::{
     authentication::Authenticator,
+    certificate::CertificateName,
     credential::{self, ActAs, Credential, Sources},
     extension::{Authenticator as OfExtension, Extensions},
     identity::Identity,
@@ -47,6 +48,7 @@ use crate::{
     sessions::{PendingCookies, Sessions},
     step::{Step, Trace},
     sts::Sts,
+    technical_user::TechnicalUser,
     telemetry::record::{Facts, Verdict},
     time::Timestamp,
     upstream::Upstream,
@@ -68,6 +70,8 @@ pub struct State {
     pub browsers: Option<Browsers>,
     /// Bearer tokens.
     pub authenticator: Authenticator,
+    /// Who shows a certificate of this name is that technical user.
+    pub certificates: HashMap<CertificateName, Arc<TechnicalUser>>,
     /// IAM roles and what they permit, where that is known here.
     pub roles: Option<RoleMap>,
     /// Whether minted tokens carry every permission held.

@@ -153,6 +153,7 @@ pub(crate) fn assemble_after(
         upstreams: upstreams.into_values().collect(),
         browsers,
         authenticator: authenticator(),
+        certificates: technical_users::by_certificate(config, &users),
         roles,
         carry_all: token_service::carries_all(config),
         sts,

@@ -139,7 +139,7 @@ impl Authenticator {
             let audience = match issuer.rules.proof {
                 Proof::AppToken => accept.app?,
                 Proof::IamToken if accept.iam => issuer.rules.audience.as_str(),
-                Proof::IamToken | Proof::Session | Proof::Extension => return None,
+                Proof::IamToken | Proof::Session | Proof::Certificate | Proof::Extension => return None,
             };
             Some(Candidate { issuer, audience })
         })
@@ -197,7 +197,7 @@ fn no_keys(proof: Proof) -> Refusal {
         Proof::AppToken => {
             Refusal::new(Reason::StsUnavailable, "the token service's keys were never reached")
         }
-        Proof::IamToken | Proof::Session | Proof::Extension => {
+        Proof::IamToken | Proof::Session | Proof::Certificate | Proof::Extension => {
             Refusal::new(Reason::IamUnavailable, "the IAM provider's keys were never reached")
         }
     }

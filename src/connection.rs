@@ -12,7 +12,7 @@ mod tests;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -22,9 +22,11 @@ use self::{
     crowd::Place,
     frames::{Frames, Waiting},
 };
+use crate::certificate::PeerCertificate;
 
 /// What all requests of a connection know of it.
 pub struct Connection {
+    certificate: OnceLock<Arc<PeerCertificate>>,
     serving: AtomicUsize,
     served: AtomicUsize,
     _place: Place,
@@ -37,7 +39,23 @@ impl Connection {
     /// A connection that has its place.
     #[must_use]
     pub const fn new(place: Place) -> Self {
-        Self { serving: AtomicUsize::new(0), served: AtomicUsize::new(0), _place: place }
+        Self {
+            certificate: OnceLock::new(),
+            serving: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            _place: place,
+        }
+    }
+
+    /// Notes the certificate that its client showed in the handshake. The first one stays.
+    pub fn show(&self, certificate: PeerCertificate) {
+        let _ = self.certificate.set(Arc::new(certificate));
+    }
+
+    /// The certificate that its client showed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Arc<PeerCertificate>> {
+        self.certificate.get()
     }
 
     /// Notes that a request's head is whole.
@@ -87,14 +105,22 @@ pub enum Cut {
     Resets,
     /// Its address holds `limits.connections_per_client` already.
     Crowded,
+    /// A TLS handshake took longer than `limits.header_timeout`.
+    SlowHandshake,
     /// What it sent is no HTTP, or asks for a tunnel; answered 400 or 405.
     Malformed,
 }
 
 impl Cut {
     /// All of them, for the metric.
-    pub const ALL: [Self; 5] =
-        [Self::SlowHead, Self::Silent, Self::Resets, Self::Crowded, Self::Malformed];
+    pub const ALL: [Self; 6] = [
+        Self::SlowHead,
+        Self::Silent,
+        Self::Resets,
+        Self::Crowded,
+        Self::SlowHandshake,
+        Self::Malformed,
+    ];
 
     /// The word in the metric and in logs.
     #[must_use]
@@ -104,6 +130,7 @@ impl Cut {
             Self::Silent => "silent",
             Self::Resets => "resets",
             Self::Crowded => "crowded",
+            Self::SlowHandshake => "slow_handshake",
             Self::Malformed => "malformed",
         }
     }

@@ -195,7 +195,7 @@ pub fn plan<'p>(
                 "the upstream takes IAM tokens and the caller came without one",
             ));
         }
-        Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone(), Holder::Caller)),
+        Demand::IamToken => Plan::Ready(Credential::Iam(identity.token.clone(), holder(identity))),
         Demand::AppToken(_) if identity.proof == Proof::AppToken => {
             Plan::Ready(Credential::Own(identity.token.clone()))
         }
@@ -207,6 +207,14 @@ pub fn plan<'p>(
             Plan::Ask(sts, wish(permit, identity, None, audience))
         }
     })
+}
+
+/// Whose token it is that a caller has.
+fn holder(identity: &Identity) -> Holder {
+    match identity.proof {
+        Proof::Certificate => Holder::TechnicalUser,
+        Proof::Session | Proof::IamToken | Proof::AppToken => Holder::Caller,
+    }
 }
 
 fn wish<'a>(
@@ -316,7 +324,8 @@ async fn own(
         Plan::Ask(sts, ask) => {
             let served = sts.app_token(ask, now).await?;
             permit.settle(&served.token.issued.permissions)?;
-            Ok(Credential::App(served, Holder::Caller))
+            let holder = permit.identity().map_or(Holder::Caller, |identity| holder(identity));
+            Ok(Credential::App(served, holder))
         }
     }
 }

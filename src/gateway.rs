@@ -166,6 +166,7 @@ impl Gateway {
                 .and_then(|address| address.as_inet())
                 .map(std::net::SocketAddr::ip),
             tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+            certificate: connection(session).and_then(|connection| connection.certificate()),
         };
         let facts = &mut cx.record.facts;
         facts.client = head.peer;

@@ -20,7 +20,8 @@ pub struct Identity {
     pub subject: Arc<str>,
     /// IAM roles; empty for an app token.
     pub roles: Vec<Arc<str>>,
-    /// The app token's `organisationId`, or the session's active organisation.
+    /// The app token's `organisationId`, the session's active organisation, or the one that a
+    /// certificate's technical user is bound to.
     pub organisation: Option<Organisation>,
     /// The app token's `permissions`; `None` where they follow from roles or from an exchange.
     pub permissions: Option<PermissionSet>,
@@ -45,6 +46,8 @@ pub enum Proof {
     AppToken,
     /// What an authenticator of an extension recognises; `token` is empty unless it said one.
     Extension,
+    /// The client certificate of a technical user; `token` is that user's IAM token.
+    Certificate,
 }
 
 impl Proof {
@@ -56,7 +59,16 @@ impl Proof {
             Self::IamToken => "iam_token",
             Self::AppToken => "app_token",
             Self::Extension => "extension",
+            Self::Certificate => "certificate",
         }
+    }
+}
+
+impl Identity {
+    /// Whether it is a technical user that acts in one organisation alone, and that is not `here`.
+    #[must_use]
+    pub fn is_bound_elsewhere(&self, here: Organisation) -> bool {
+        self.proof == Proof::Certificate && self.organisation.is_some_and(|home| home != here)
     }
 }
 
@@ -68,6 +80,7 @@ impl fmt::Display for Identity {
             Proof::IamToken => "an IAM token",
             Proof::AppToken => "an app token",
             Proof::Extension => "an extension",
+            Proof::Certificate => "the token of a certificate's technical user",
         };
         write!(f, "{} by {by} of {}", self.subject, self.issuer)?;
         if let Some(actor) = &self.actor {

@@ -9,7 +9,7 @@
 //! | 2 | [`request`] | the trusted view: one Host, one path, no foreign identity headers |
 //! | 3 | [`login`], [`oidc`] | our own endpoints: login, callback, logout, session |
 //! | 4 | [`route`] | host, method and path to one route |
-//! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`] | who is asking |
+//! | 5 | [`authentication`], [`sessions`], [`session`], [`bearer`], [`jwks`], [`certificate`] | who is asking |
 //! | | [`rate_limit`] | not more often than they may |
 //! | 6 | [`organisation`], [`lookup`] | for which organisation |
 //! | 7 | [`policy`], [`roles`] | may they: a permit, or a refusal |
@@ -48,6 +48,7 @@ pub mod assembly;
 pub mod authentication;
 pub mod bearer;
 pub mod cases;
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod connection;
@@ -55,6 +56,9 @@ pub mod credential;
 pub mod explain;
 pub mod extension;
 mod flight;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;

@@ -4,6 +4,7 @@
 mod admin;
 mod endable;
 mod guarded;
+mod secured;
 mod signals;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
@@ -35,7 +36,7 @@ use self::{
 };
 use crate::{
     assembly::Assembly,
-    config::{Config, Loaded},
+    config::{self, Config, Loaded},
     connection::{Patience, crowd::Crowd},
     gateway::Gateway,
     live::{
@@ -128,13 +129,13 @@ pub fn serve(
     let crowd = Arc::new(Crowd::new(limits.connections_per_client, &config.trusted_proxies));
     let patience = Patience { head: limits.header_timeout, silence: SILENCE };
     let guard = Guard::new(Arc::clone(&crowd), Arc::clone(records), patience);
-    let end = Arc::new(End::default());
-    let guarded = Guarded::new(Endable::new(proxy), guard.clone(), Arc::clone(&end));
+    let (doors, end) = (doors(config)?, Arc::new(End::default()));
+    let guarded =
+        Guarded::new(Endable::new(proxy), guard, Arc::clone(&doors), Arc::clone(&end));
     let mut proxy = Service::new("gateway".to_owned(), guarded);
-    proxy.endpoints().set_pre_tls_callback(Arc::new(guard));
-    let (endpoints, certificates) = endpoints(config)?;
-    for endpoint in endpoints {
-        proxy.add_listener(endpoint);
+    for listener in &config.listeners {
+        let buffer = L4BufferSettings::default().read(READ_BUFFER);
+        proxy.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffer));
     }
     let (sockets, (opens, opened)) = (Sockets::default(), channel());
     server.add_service(Opening::new(proxy, sockets.clone(), opens.clone()));
@@ -142,7 +143,7 @@ pub fn serve(
         Arc::clone(&live),
         Arc::clone(records),
         again,
-        Arc::new(Certificates(certificates.into())),
+        Arc::new(Certificates(doors)),
         config,
     );
     server.add_service(background_service("configuration", reloading));
@@ -199,30 +200,6 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Until a new connection's first byte, and between two bytes of an HTTP/2 frame.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Where clients come in, and certificates with their listener's place in the list.
-type Endpoints = (Vec<ListenerConfig>, Vec<(usize, Tls)>);
-
-fn endpoints(config: &Config) -> Result<Endpoints, StartError> {
-    let (mut endpoints, mut certificates) = (Vec::new(), Vec::new());
-    for (at, listener) in config.listeners.iter().enumerate() {
-        let mut endpoint = ListenerConfig::tcp(listener.address.to_string())
-            .l4_buffer(L4BufferSettings::default().read(READ_BUFFER));
-        if let Some(files) = &listener.tls {
-            let failed = |key: &str, message: String| StartError::Tls {
-                key_path: format!("listeners[{at}].tls{key}"),
-                message,
-            };
-            let material =
-                tls::read(files).map_err(|(key, message)| failed(&format!(".{key}"), message))?;
-            let tls = Tls::new(material);
-            endpoint = endpoint.tls(tls.settings().map_err(|message| failed("", message))?);
-            certificates.push((at, tls));
-        }
-        endpoints.push(endpoint);
-    }
-    Ok((endpoints, certificates))
-}
-
 /// Takes the listeners of the process that serves; those that it has not are opened here.
 fn take_over(config: &Config, sockets: &Sockets) -> Result<Option<Predecessor>, StartError> {
     let Some(path) = &config.server.upgrade_socket else { return Ok(None) };
@@ -266,17 +243,37 @@ fn prepare(live: &Live) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The certificates of the listeners, with their place in the list.
-struct Certificates(Arc<[(usize, Tls)]>);
+/// The listeners, in their order: where, and what they encrypt with.
+type Doors = Arc<[(SocketAddr, Option<Tls>)]>;
+
+fn doors(config: &Config) -> Result<Doors, StartError> {
+    let door = |(at, listener): (usize, &config::Listener)| {
+        let Some(files) = &listener.tls else { return Ok((listener.address, None)) };
+        let tls = tls::read(files).and_then(|material| {
+            Tls::new(material).map_err(|message| ("certificate".to_owned(), message))
+        });
+        let tls = tls.map_err(|(key, message)| StartError::Tls {
+            key_path: format!("listeners[{at}].tls.{key}"),
+            message,
+        })?;
+        Ok((listener.address, Some(tls)))
+    };
+    config.listeners.iter().enumerate().map(door).collect()
+}
+
+/// What a reload replaces of them.
+struct Certificates(Doors);
 
 impl Listeners for Certificates {
     fn prepare(&self, config: &Config) -> Result<Box<dyn FnOnce() + Send>, Vec<String>> {
         let (mut next, mut faults) = (Vec::new(), Vec::new());
-        for (at, _) in &*self.0 {
-            let listener = config.listeners.get(*at);
-            let Some(files) = listener.and_then(|listener| listener.tls.as_ref()) else { continue };
-            match tls::read(files) {
-                Ok(material) => next.push((*at, material)),
+        for (at, listener) in config.listeners.iter().enumerate() {
+            let Some(files) = &listener.tls else { continue };
+            let read = tls::read(files).and_then(|material| {
+                material.acceptor().map_err(|message| ("certificate".to_owned(), message))
+            });
+            match read {
+                Ok(acceptor) => next.push((at, acceptor)),
                 Err((key, why)) => faults.push(format!("listeners[{at}].tls.{key}: {why}")),
             }
         }
@@ -285,9 +282,9 @@ impl Listeners for Certificates {
         }
         let listeners = Arc::clone(&self.0);
         Ok(Box::new(move || {
-            for (at, material) in next {
-                if let Some((_, tls)) = listeners.iter().find(|(listener, _)| *listener == at) {
-                    tls.replace(material);
+            for (at, acceptor) in next {
+                if let Some((_, Some(tls))) = listeners.get(at) {
+                    tls.replace(acceptor);
                 }
             }
         }))

@@ -14,8 +14,8 @@
 //! writes every other. What changes state demands our own origin, because a browser sends our
 //! cookies along with requests that other sites make it send.
 
-mod callback;
-mod flow;
+pub(crate) mod callback;
+pub(crate) mod flow;
 mod logout;
 mod provider_logout;
 mod return_to;

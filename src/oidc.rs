@@ -11,7 +11,7 @@ pub(crate) mod fake;
 mod id_token;
 mod logout;
 mod refresh;
-mod response;
+pub(crate) mod response;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! The organisation: Core's tenant, a UUID.
 
 pub mod body;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod core_reader;
 pub mod lookup;
 pub mod place;
 pub mod query;

@@ -92,6 +92,8 @@ pub struct Accepts {
     pub iam: bool,
     /// A bearer app token.
     pub app: bool,
+    /// The client certificate of a technical user.
+    pub certificate: bool,
 }
 
 /// What authentication found: three answers, so that a bad credential never becomes anonymous.
@@ -357,6 +359,7 @@ impl Policy {
     pub fn may_act_in(identity: &Identity, here: Organisation, rights: Rights<'_>) -> bool {
         match (identity.proof, rights) {
             (Proof::AppToken, _) => identity.organisation == Some(here),
+            (Proof::Certificate, _) if identity.is_bound_elsewhere(here) => false,
             (_, Rights::Issued) => true,
             (_, Rights::Roles { map, .. }) => map.permissions(&identity.roles, here).is_some(),
         }
@@ -410,6 +413,9 @@ impl Policy {
                 Some(named) if identity.organisation != Some(named) => Err(mismatch(named)),
                 _ => Ok(identity.organisation),
             };
+        }
+        if let Some(named) = named.filter(|named| identity.is_bound_elsewhere(*named)) {
+            return Err(mismatch(named));
         }
         let Rights::Roles { map, .. } = rights else {
             return Ok(named.or(identity.organisation));

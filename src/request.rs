@@ -16,7 +16,10 @@ use http::{HeaderMap, Method, Version, header as names, request::Parts};
 use ipnet::IpNet;
 
 use self::forwarded::TrustedProxies;
-use crate::refusal::{Reason, Refusal};
+use crate::{
+    certificate::PeerCertificate,
+    refusal::{Reason, Refusal},
+};
 
 /// What every request is held against; made once from the configuration.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct Head<'a> {
     pub peer: Option<IpAddr>,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// The client certificate of the connection.
+    pub certificate: Option<&'a Arc<PeerCertificate>>,
 }
 
 /// The trusted view. Routing, policy and records know the request only through it.
@@ -66,6 +71,8 @@ pub struct TrustedRequest {
     pub client: Option<IpAddr>,
     /// Whether the client spoke TLS, here or at a trusted proxy.
     pub https: bool,
+    /// What the connection itself proved; never what a header says (R8).
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// The caller's `X-Request-Id` when it is a plain token, else ours.
     pub request_id: Arc<str>,
     /// Whether a person's browser is going to a page (rather than a script or a program).
@@ -133,6 +140,7 @@ impl Rules {
             host,
             client: forwarded.client,
             https: forwarded.https,
+            certificate: head.certificate.cloned(),
             request_id: header::plain_token(headers, "x-request-id", 128)
                 .map_or_else(fresh_id, Into::into),
             navigation: navigates(&head.parts.method, headers, takes_html),

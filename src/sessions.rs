@@ -7,7 +7,7 @@
 //! the response is written, whoever writes it: a background refresh may land in between.
 
 mod cookie_store;
-mod redis_store;
+pub(crate) mod redis_store;
 mod refreshes;
 mod renewal;
 mod store;

@@ -8,6 +8,7 @@ use super::{State, Target};
 use crate::{
     authentication::{Accepted, Presented, presented},
     credential::Demand,
+    identity::{Identity, Proof},
     policy::Authentication,
     refusal::{Reason, Refusal},
     request::{TrustedRequest, canonical_host},
@@ -44,10 +45,19 @@ impl State {
         let invalid = |detail| failed(Refusal::new(Reason::CredentialInvalid, detail));
         let accepts = target.policy.accepts;
         match presented(headers.get_all(header::AUTHORIZATION))? {
-            Presented::Nothing if accepts.session => {
-                self.session(request, headers, cookies, now).await
+            Presented::Nothing => {
+                let caller = if accepts.session {
+                    self.session(request, headers, cookies, now).await?
+                } else {
+                    nobody(Authentication::NotPresented)
+                };
+                match caller.authentication {
+                    Authentication::NotPresented if accepts.certificate => {
+                        self.certificate(request, headers, now).await.map(nobody)
+                    }
+                    _ => Ok(caller),
+                }
             }
-            Presented::Nothing => Ok(nobody(Authentication::NotPresented)),
             Presented::Unusable(why) => Ok(nobody(invalid(why))),
             Presented::Bearer(_) if !accepts.iam && !accepts.app => {
                 Ok(nobody(invalid("a bearer token on a route that takes none")))
@@ -67,6 +77,47 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The technical user whose certificate the client showed as it connected. Browsers show one
+    /// unasked, as they send a cookie, so the same holds of where the request was made.
+    async fn certificate(
+        &self,
+        request: &TrustedRequest,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Authentication, Refusal> {
+        let Some(certificate) = &request.certificate else {
+            return Ok(Authentication::NotPresented);
+        };
+        let failed = |reason, detail: &'static str| {
+            let refusal = Refusal::new(reason, detail);
+            Ok(Authentication::Failed { refusal, session: false })
+        };
+        if !certificate.is_in_time(now) {
+            return failed(Reason::CredentialExpired, "the client certificate is not in its time");
+        }
+        let mut users = certificate.names().filter_map(|name| self.certificates.get(name));
+        let Some(user) = users.next() else {
+            let detail = "the client certificate has no name of a technical user";
+            return failed(Reason::CredentialInvalid, detail);
+        };
+        if users.any(|other| !Arc::ptr_eq(user, other)) {
+            let detail = "the client certificate has names of several technical users";
+            return failed(Reason::CredentialInvalid, detail);
+        }
+        if request.changes_state && !from_our_page(request, headers) {
+            return Err(Refusal::new(
+                Reason::OriginMismatch,
+                "a client certificate was shown for another origin's page",
+            ));
+        }
+        let identity = user.identity(now).await?;
+        Ok(Authentication::Authenticated(Arc::new(Identity {
+            proof: Proof::Certificate,
+            organisation: user.organisation(),
+            ..(*identity).clone()
+        })))
     }
 
     /// Whoever's session it is. What the browser is owed for it goes to `pending` first, so that

@@ -81,6 +81,7 @@ fn target(
                 session: takes(Accept::Session) && config.session.is_some(),
                 iam: takes(Accept::Iam) && config.iam.is_some(),
                 app: takes(Accept::App) && config.sts.is_some(),
+                certificate: takes(Accept::Certificate),
             },
             permissions: route.permissions.clone(),
             roles: route.roles.iter().map(|role| role.as_str().into()).collect(),

@@ -1,11 +1,15 @@
 //! Identities that the gateway holds at the IAM provider.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use reqwest::Client;
 
 use super::Defects;
 use crate::{
+    certificate::CertificateName,
     config::Config,
     sessions::VerifyIam,
     technical_user::{Settings, TechnicalUser},
@@ -33,4 +37,17 @@ pub(super) fn assemble(
         Some((name.clone(), Arc::new(TechnicalUser::new(settings, http.clone()))))
     };
     config.technical_users.iter().filter_map(user).collect()
+}
+
+/// By the names in their certificates, of which the configuration's own checks have seen to it
+/// that none is two users'.
+pub(super) fn by_certificate(
+    config: &Config,
+    users: &BTreeMap<String, Arc<TechnicalUser>>,
+) -> HashMap<CertificateName, Arc<TechnicalUser>> {
+    let named = config.technical_users.iter().flat_map(|(name, written)| {
+        let user = users.get(name);
+        written.certificates.iter().filter_map(move |it| Some((it.clone(), Arc::clone(user?))))
+    });
+    named.collect()
 }

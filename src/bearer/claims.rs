@@ -63,7 +63,7 @@ pub(super) fn identity(
             identity.permissions = Some(permissions(claims.get("permissions"))?);
             identity.actor = actor(claims.get("act"))?;
         }
-        Proof::IamToken | Proof::Session | Proof::Extension => {
+        Proof::IamToken | Proof::Session | Proof::Certificate | Proof::Extension => {
             let listed = rules.roles.as_deref().and_then(|pointer| claims.pointer(pointer));
             identity.roles = listed.map_or(Ok(Vec::new()), roles)?;
         }

@@ -79,6 +79,7 @@ impl Key {
             Proof::IamToken => b"iam",
             Proof::AppToken => b"app",
             Proof::Extension => b"extension",
+            Proof::Certificate => b"certificate",
         });
         part(rules.issuer.as_bytes());
         part(audience.as_bytes());

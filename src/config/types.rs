@@ -1,5 +1,6 @@
 //! The values of `gateway.yaml` that are more than a word or a number.
 
+mod certificate;
 mod hosts;
 mod organisation;
 mod pattern;

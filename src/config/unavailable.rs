@@ -9,18 +9,15 @@ use super::{key_path::KeyPath, read::Reader, yaml::Node};
 enum When {
     /// It is there and neither null nor empty.
     Given,
-    /// It is this word.
-    Is(&'static str),
     /// It is anything but this word.
     Not(&'static str),
 }
-use When::{Given, Is, Not};
+use When::{Given, Not};
 
 /// Key path (`*` for any key or element), condition, and what it would have been.
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
-    (&["routes", "*", "accept", "*"], Is("certificate"), "authentication by certificate"),
     (&["tracing"], Given, "tracing"),
 ];
 
@@ -43,7 +40,6 @@ impl When {
             && node.entries().is_empty();
         match self {
             Given => !node.is_null() && !empty,
-            Is(word) => node.text() == Some(word),
             Not(word) => !node.is_null() && node.text() != Some(word),
         }
     }

@@ -83,6 +83,7 @@ impl Received {
             raw: Some(&self.raw),
             peer: client,
             tls: false,
+            certificate: None,
         }
     }
 

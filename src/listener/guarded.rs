@@ -16,11 +16,9 @@ use bytes::{Buf as _, Bytes};
 use pingora::{
     apps::ServerApp,
     http::ResponseHeader,
-    listeners::PreTlsProcess,
     protocols::{
         ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
         Stream, TimingDigest, UniqueID,
-        l4::stream::Stream as L4Stream,
         raw_connect::ProxyDigest,
         tls::{SslDigest, TlsRef},
     },
@@ -31,13 +29,17 @@ use tokio::{
     time::Sleep,
 };
 
+use super::{Doors, secured, tls::Tls};
 use crate::{
     answer::Answer,
     connection::{Connection, Cut, Pace, Patience, crowd::Crowd},
     gateway::fresh_id,
     listener::upgrade::End,
     refusal::{Reason, Refusal},
-    telemetry::record::{Record, Records},
+    telemetry::{
+        metrics::Handshake,
+        record::{Record, Records},
+    },
 };
 
 /// Lets connections in, or not, and puts them under guard.
@@ -76,38 +78,68 @@ fn address(digest: Option<&SocketDigest>) -> Option<IpAddr> {
     digest?.peer_addr()?.as_inet().map(std::net::SocketAddr::ip)
 }
 
-/// A TLS connection has its place from before its handshake.
-#[async_trait]
-impl PreTlsProcess for Guard {
-    async fn process(&self, stream: &mut L4Stream) -> pingora::Result<()> {
-        let from = address(stream.get_socket_digest().as_deref());
-        let Some(connection) = self.admit(from) else {
-            return pingora::Error::e_explain(pingora::ErrorType::AcceptError, "crowded");
-        };
-        stream.set_proxy_digest(digest(connection)?);
-        Ok(())
-    }
-}
-
-/// An application whose connections are under guard.
+/// An application whose connections are under guard, from before their TLS handshake.
 pub(super) struct Guarded<A> {
     app: Arc<A>,
     guard: Guard,
+    doors: Doors,
     end: Arc<End>,
 }
 
 impl<A> Guarded<A> {
-    pub(super) fn new(app: A, guard: Guard, end: Arc<End>) -> Self {
-        Self { app: Arc::new(app), guard, end }
+    pub(super) fn new(app: A, guard: Guard, doors: Doors, end: Arc<End>) -> Self {
+        Self { app: Arc::new(app), guard, doors, end }
     }
 
-    /// A stream's digest: from before its handshake, or made now.
-    fn digest_of(&self, stream: &Stream) -> Option<Arc<ProxyDigest>> {
-        if let Some(digest) = stream.get_proxy_digest() {
-            return Some(digest);
+    /// What a connection is encrypted with, by the address that it came to.
+    fn tls(&self, stream: &Stream) -> Result<Option<&Tls>> {
+        if let [(_, tls)] = &*self.doors {
+            return Ok(tls.as_ref());
         }
-        let connection = self.guard.admit(address(stream.get_socket_digest().as_deref()))?;
-        digest(connection).ok().map(Arc::new)
+        // Whoever cannot be placed is not taken for a client of a listener without TLS.
+        let digest = stream.get_socket_digest();
+        let local = digest.as_ref().and_then(|digest| digest.local_addr()?.as_inet());
+        let local = local.ok_or(ErrorKind::AddrNotAvailable)?;
+        let here = local.ip().to_canonical();
+        let same_port = || self.doors.iter().filter(|(door, _)| door.port() == local.port());
+        let exact = same_port().find(|(door, _)| door.ip().to_canonical() == here);
+        let any = || same_port().find(|(door, _)| door.ip().is_unspecified());
+        let (_, tls) = exact.or_else(any).ok_or(ErrorKind::AddrNotAvailable)?;
+        Ok(tls.as_ref())
+    }
+
+    /// The stream that requests come on.
+    async fn opened(&self, stream: Stream, connection: &Connection) -> Option<Stream> {
+        let metrics = &self.guard.records.metrics.connections;
+        let client = address(stream.get_socket_digest().as_deref());
+        let client = client.map(|address| address.to_string()).unwrap_or_default();
+        let tls = match self.tls(&stream) {
+            Ok(None) => return Some(stream),
+            Ok(Some(tls)) => tls,
+            Err(error) => {
+                log::warn!(client; "closed: {error}");
+                return None;
+            }
+        };
+        let acceptor = tls.acceptor();
+        let handshake = secured::handshake(&acceptor, stream, connection);
+        match tokio::time::timeout(self.guard.patience.head, handshake).await {
+            Ok(Ok(stream)) => {
+                metrics.handshake(spoken(&stream));
+                Some(stream)
+            }
+            Ok(Err(error)) => {
+                metrics.handshake(Handshake::Failed);
+                log::debug!(client; "no TLS handshake: {error}");
+                None
+            }
+            Err(_) => {
+                metrics.handshake(Handshake::TimedOut);
+                metrics.cut(Cut::SlowHandshake);
+                log::debug!(client; "closed: {}", Cut::SlowHandshake.word());
+                None
+            }
+        }
     }
 }
 
@@ -118,8 +150,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let digest = self.digest_of(&stream)?;
-        let connection = digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>()?;
+        let connection = self.guard.admit(address(stream.get_socket_digest().as_deref()))?;
+        let stream = self.opened(stream, &connection).await?;
+        let digest = Arc::new(digest(Arc::clone(&connection)).ok()?);
         let mut pace = Pace::new(self.guard.patience, Instant::now());
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             pace.speaks_http2();
@@ -127,7 +160,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
         let records = Arc::clone(&self.guard.records);
         records.metrics.connections.opened();
         let stream = Paced {
-            connection: Arc::clone(connection),
+            connection,
             records,
             served: 0,
             stream,
@@ -155,6 +188,15 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guarded<A> {
 
 /// How often it is looked whether the last connection has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The version of TLS that a stream speaks.
+fn spoken(stream: &Stream) -> Handshake {
+    match stream.get_ssl_digest() {
+        Some(digest) if digest.version == "TLSv1_3" || digest.version == "TLSv1.3" => {
+            Handshake::Tls13
+        }
+        _ => Handshake::Tls12,
+    }
+}
 
 /// A stream that ends when its client does not keep pace.
 struct Paced {

@@ -3,17 +3,18 @@
 use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::Acceptor;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
-    client::{danger::HandshakeSignatureValid, verify_server_name},
+    RootCertStore, ServerConfig,
+    client::verify_server_name,
     crypto::aws_lc_rs::sign::any_supported_type,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::ServerName,
     server::{
         ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
-        danger::{ClientCertVerified, ClientCertVerifier},
+        danger::ClientCertVerifier,
     },
     sign::CertifiedKey,
+    version::{TLS12, TLS13},
 };
 
 use crate::{
@@ -21,12 +22,10 @@ use crate::{
     config::{ClientCertificate, ListenerTls},
 };
 
-/// What a listener shows, and whom it lets in. Both can be replaced while it listens; handshakes
-/// that have begun end with what they began with.
-pub(crate) struct Tls {
-    shown: Arc<Shown>,
-    clients: Option<Arc<Clients>>,
-}
+/// What a listener shows, and whom it lets in. It is replaced whole while the listener listens:
+/// handshakes that have begun end with what they began with, and sessions that were made under
+/// the one before are not resumed, so that nobody comes in by an authority that is gone.
+pub(crate) struct Tls(ArcSwap<Acceptor>);
 
 /// The same, read and found to be in order.
 pub(crate) struct Material {
@@ -79,45 +78,50 @@ fn verifier(ca: &Path, demand: ClientCertificate) -> Result<Arc<dyn ClientCertVe
 
 impl Tls {
     /// What a listener begins with.
-    pub(super) fn new(material: Material) -> Self {
-        let Material { shown, clients } = material;
-        Self {
-            shown: Arc::new(Shown(ArcSwap::from_pointee(shown))),
-            clients: clients.map(|clients| Arc::new(Clients(ArcSwap::from_pointee(clients)))),
-        }
+    ///
+    /// # Errors
+    /// In the words of rustls.
+    pub(super) fn new(material: Material) -> Result<Self, String> {
+        Ok(Self(ArcSwap::from_pointee(material.acceptor()?)))
     }
 
+    /// For one handshake.
+    pub(super) fn acceptor(&self) -> Arc<Acceptor> {
+        self.0.load_full()
+    }
+
+    /// For handshakes from now on.
+    pub(super) fn replace(&self, acceptor: Acceptor) {
+        self.0.store(Arc::new(acceptor));
+    }
+}
+
+impl Material {
     /// TLS 1.2 and 1.3, HTTP/2 by ALPN.
     ///
     /// # Errors
-    /// In words of Pingora, should it not want to.
-    pub(super) fn settings(&self) -> Result<TlsSettings, String> {
-        // Pingora sets TLS 1.2 and 1.3 by itself and would panic on a bad file, so it gets none.
-        let mut settings = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
-        settings.set_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>);
-        if let Some(clients) = &self.clients {
-            settings.set_client_cert_verifier(Arc::clone(clients) as Arc<dyn ClientCertVerifier>);
-        }
-        settings.enable_h2();
-        Ok(settings)
-    }
-
-    /// For handshakes from now on. Whether client certificates are asked for stays.
-    pub(super) fn replace(&self, material: Material) {
-        self.shown.0.store(Arc::new(material.shown));
-        if let (Some(clients), Some(next)) = (&self.clients, material.clients) {
-            clients.0.store(Arc::new(next));
-        }
+    /// In the words of rustls.
+    pub(super) fn acceptor(self) -> Result<Acceptor, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS12, &TLS13])
+            .map_err(|error| error.to_string())?;
+        let builder = match self.clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Shown(self.shown)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Acceptor::from_server_config(Arc::new(config)))
     }
 }
 
 /// Certificates by name; the first for a client that names no host, or one that none is for.
 #[derive(Debug)]
-struct Shown(ArcSwap<Vec<Arc<CertifiedKey>>>);
+struct Shown(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let shown = self.0.load();
         let named = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let fits = |certified: &&Arc<CertifiedKey>| {
             let leaf = certified.cert.first().map(ParsedCertificate::try_from);
@@ -125,56 +129,6 @@ impl ResolvesServerCert for Shown {
                 leaf.is_ok_and(|leaf| verify_server_name(&leaf, name).is_ok())
             })
         };
-        shown.iter().find(fits).or_else(|| shown.first()).cloned()
-    }
-}
-
-/// Whoever shows a certificate of these authorities.
-#[derive(Debug)]
-struct Clients(ArcSwap<Arc<dyn ClientCertVerifier>>);
-
-impl ClientCertVerifier for Clients {
-    fn offer_client_auth(&self) -> bool {
-        self.0.load().offer_client_auth()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.0.load().client_auth_mandatory()
-    }
-
-    /// None: they are a hint, and would have to live as long as the listener.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.0.load().verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().supported_verify_schemes()
+        self.0.iter().find(fits).or_else(|| self.0.first()).cloned()
     }
 }

@@ -214,10 +214,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, String)> {
     let listeners: Vec<_> = config
         .listeners
         .iter()
-        .map(|listener| {
-            let asks = listener.tls.as_ref().map(|tls| (&tls.client_ca, tls.client_certificate));
-            (listener.address, asks)
-        })
+        .map(|listener| (listener.address, if listener.tls.is_some() { "TLS" } else { "plain" }))
         .collect();
     let session = config.session.as_ref();
     vec![

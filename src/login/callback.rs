@@ -81,15 +81,15 @@ fn failed(
 
 /// The callback's parameters, bounded and each there at most once.
 #[derive(Debug)]
-struct Callback {
-    state: String,
+pub(crate) struct Callback {
+    pub(crate) state: String,
     issuer: Option<String>,
-    result: Result<String, ProviderError>,
+    pub(crate) result: Result<String, ProviderError>,
 }
 
 /// What `error` says, as far as it makes a difference.
 #[derive(Debug)]
-enum ProviderError {
+pub(crate) enum ProviderError {
     /// The provider asks for patience.
     Temporary,
     /// The user or the provider said no.
@@ -97,7 +97,7 @@ enum ProviderError {
 }
 
 impl Callback {
-    fn parse(query: Option<&str>) -> Result<Self, &'static str> {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, &'static str> {
         let query = query.unwrap_or_default();
         if query.len() > LONGEST_QUERY {
             return Err("the query is too long");

@@ -25,15 +25,15 @@ use crate::{
 };
 
 /// A login that waits for its callback.
-pub(super) struct Pending {
-    pub(super) nonce: SecretString,
-    pub(super) verifier: SecretString,
+pub(crate) struct Pending {
+    pub(crate) nonce: SecretString,
+    pub(crate) verifier: SecretString,
     /// Already judged by [`super::return_to()`].
-    pub(super) return_to: String,
+    pub(crate) return_to: String,
 }
 
 /// The `Set-Cookie` line that begins a login. `None` when it could not be sealed.
-pub(super) fn begin(
+pub(crate) fn begin(
     jar: &Jar,
     authorization: &Authorization,
     return_to: &str,
@@ -54,7 +54,7 @@ pub(super) fn begin(
 }
 
 /// This browser's login of that state, if it began one and not too long ago.
-pub(super) fn resume(
+pub(crate) fn resume(
     jar: &Jar,
     cookies: &Cookies<'_>,
     state: &str,
@@ -79,7 +79,7 @@ pub(super) fn end(jar: &Jar, state: &str) -> Option<HeaderValue> {
 /// The `Set-Cookie` lines that make room for one more login: abandoned ones would pile up until
 /// the browser's requests are too large to be served. First those go that cannot be completed,
 /// then the oldest.
-pub(super) fn make_room(jar: &Jar, cookies: &Cookies<'_>, now: Timestamp) -> Vec<HeaderValue> {
+pub(crate) fn make_room(jar: &Jar, cookies: &Cookies<'_>, now: Timestamp) -> Vec<HeaderValue> {
     let size = |(name, value): &(&str, &[u8])| name.len() + value.len();
     let logins = cookies.logins();
     if logins.len() < MOST && logins.iter().map(size).sum::<usize>() <= MOST_BYTES {
@@ -104,7 +104,7 @@ pub(super) fn make_room(jar: &Jar, cookies: &Cookies<'_>, now: Timestamp) -> Vec
 }
 
 /// Whether a callback's `state` can be one of ours: 32 bytes in base64url.
-pub(super) fn is_state(state: &str) -> bool {
+pub(crate) fn is_state(state: &str) -> bool {
     state.len() == 43 && state.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::time::Timestamp;
 
 /// The answer of the token endpoint.
-pub(super) type TokenAnswer = StandardTokenResponse<
+pub(crate) type TokenAnswer = StandardTokenResponse<
     IdTokenFields<
         SessionClaims,
         RefreshEnd,
@@ -31,7 +31,7 @@ pub(super) type IdClaims = IdTokenClaims<SessionClaims, CoreGenderClaim>;
 
 /// What an ID token says of the provider's session.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct SessionClaims {
+pub(crate) struct SessionClaims {
     /// OpenID Connect Front-Channel Logout 1.0, section 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<Value>,
@@ -57,7 +57,7 @@ impl SessionClaims {
 
 /// Keycloak's end of a refresh token, and so of its session.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct RefreshEnd {
+pub(crate) struct RefreshEnd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_expires_in: Option<Value>,
 }

@@ -75,7 +75,7 @@ fn route(permissions: &[&str]) -> Policy {
     let named = set(permissions);
     Policy {
         public: false,
-        accepts: Accepts { session: true, iam: true, app: true },
+        accepts: Accepts { session: true, iam: true, app: true, certificate: true },
         permissions: if named.is_empty() {
             Requirement::Nothing
         } else {

@@ -41,6 +41,7 @@ fn view(raw: &str) -> Result<TrustedRequest, Refusal> {
         raw: Some(raw.as_bytes()),
         peer: Some(IpAddr::from([192, 0, 2, 1])),
         tls: false,
+        certificate: None,
     };
     rules().view(head, || "fresh".into())
 }
@@ -85,8 +86,14 @@ fn r03_a_fragment_that_was_dropped_before_is_refused() {
     let raw = "\r\nGET /a#b HTTP/1.1\r\nHost: [::1]\r\n\r\n";
     let request = Request::builder().uri("/a").header("host", "[::1]").body(()).unwrap();
     let (parts, ()) = request.into_parts();
-    let head =
-        Head { parts: &parts, target: b"/a", raw: Some(raw.as_bytes()), peer: None, tls: false };
+    let head = Head {
+        parts: &parts,
+        target: b"/a",
+        raw: Some(raw.as_bytes()),
+        peer: None,
+        tls: false,
+        certificate: None,
+    };
     assert_eq!(rules().view(head, || "x".into()).unwrap_err().reason, Reason::AmbiguousPath);
     let other = Head { raw: Some(b"GET /c HTTP/1.1\r\nHost: [::1]\r\n\r\n"), ..head };
     assert_eq!(rules().view(other, || "x".into()).unwrap_err().reason, Reason::MalformedRequest);

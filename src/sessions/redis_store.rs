@@ -23,7 +23,7 @@ mod connection;
 mod lease;
 #[cfg(test)]
 mod model;
-mod record;
+pub(crate) mod record;
 mod script;
 #[cfg(test)]
 mod tests;

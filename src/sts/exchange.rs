@@ -27,7 +27,7 @@ use crate::{
     time::Timestamp,
 };
 
-mod answer;
+pub(crate) mod answer;
 
 /// Verifies an app token for an audience: signature, issuer, audience and time.
 pub type Verifier = Arc<dyn Fn(SecretString, Arc<str>, Timestamp) -> Verification + Send + Sync>;

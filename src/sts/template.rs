@@ -165,7 +165,7 @@ impl Template {
 
     /// Token and lifetime out of an answer; `None` when it has no token at its place, or
     /// something else than a number of seconds at the other.
-    pub(super) fn read(&self, answer: &[u8]) -> Option<(SecretString, Option<u64>)> {
+    pub(crate) fn read(&self, answer: &[u8]) -> Option<(SecretString, Option<u64>)> {
         let answer: Value = serde_json::from_slice(answer).ok()?;
         let token = answer.pointer(&self.token)?.as_str().filter(|token| !token.is_empty())?;
         let lifetime = self.expires_in.as_deref().and_then(|pointer| answer.pointer(pointer));

@@ -17,7 +17,7 @@ use prometheus::{
 };
 
 pub use self::{
-    connections::ConnectionMetrics,
+    connections::{ConnectionMetrics, Handshake},
     reading::{RouteTally, Tally},
     reloads::ReloadMetrics,
     streams::{OpenStream, StreamMetrics},

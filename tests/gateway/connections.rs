@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Gateway, Issuer, Recorder, Settings};
+use crate::support::{Gateway, Issuer, Recorder, Settings, free_port};
 
 async fn world(limits: &str) -> (Issuer, Recorder, Gateway) {
     let (issuer, core) = (Issuer::start().await, Recorder::start("").await);
@@ -182,4 +182,36 @@ async fn what_is_no_request_gets_an_answer_of_ours() {
         metrics.contains("portcullis_connections_cut_total{reason=\"malformed\"} 4"),
         "{metrics}"
     );
+}
+
+/// Whoever says nothing to a listener with TLS, or says it slowly, has as long as a head has.
+#[tokio::test]
+async fn a_tls_handshake_has_its_deadline() {
+    let core = Recorder::start("").await;
+    let port = free_port();
+    let made = rcgen::generate_simple_self_signed(["gateway.test".to_owned()]).unwrap();
+    let text = format!(
+        "public_url: https://gateway.test:{port}\nlimits: {{ header_timeout: 1s }}\n\
+         listeners: [ {{ address: '127.0.0.1:{port}', tls: {{ certificate: a.crt, key: a.key }} }} ]\n\
+         upstreams: {{ core: {{ servers: ['{}'], auth: {{ mode: NONE }} }} }}\n\
+         routes: [ {{ path: '/{{*rest}}', access: public, upstream: core }} ]\n",
+        core.address,
+    );
+    let files = [("a.crt", &made.cert.pem()), ("a.key", &made.signing_key.serialize_pem())];
+    let gateway = Gateway::start_from(&text, &files, port).await;
+    // A record that says it holds 512 bytes, and never does.
+    let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[0; 400]].concat();
+    for bytes in [&[][..], &hello[..3], &hello] {
+        let (said, took) = trickle(&gateway, bytes, Duration::from_millis(50)).await;
+        assert_eq!(said, "");
+        assert!((900..10_000).contains(&took.as_millis()), "{took:?}");
+    }
+    let metrics = gateway.metrics().await;
+    for line in [
+        "portcullis_connections_cut_total{reason=\"slow_handshake\"} 3",
+        "portcullis_tls_handshakes_total{outcome=\"timed_out\"} 3",
+        "portcullis_connections 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
 }

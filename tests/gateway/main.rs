@@ -11,6 +11,7 @@ mod advisories;
 mod agreement;
 mod audit;
 mod bearer;
+mod certificates;
 mod command_line;
 mod connections;
 mod cookies;

@@ -1,6 +1,7 @@
 //! A gateway under test: the real binary, an issuer whose key the test holds, and an upstream
 //! that writes down every byte it gets.
 
+pub(crate) mod authority;
 pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod grpc;

@@ -1,37 +1,15 @@
 //! TLS towards clients: which versions, which certificate, and whose certificates are let in.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, generate_simple_self_signed,
+use rcgen::generate_simple_self_signed;
+use reqwest::{Certificate, Client, Version};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
-use reqwest::{Certificate, Client, Identity, Version};
 
-use crate::support::{Gateway, Recorder, free_port};
+use crate::support::{Gateway, Recorder, authority::Authority, free_port};
 
 const HOSTS: [&str; 2] = ["one.test", "two.test"];
-
-/// An authority of somebody's own.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = parameters.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(parameters, key) }
-    }
-
-    /// A client of it.
-    fn client(&self) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
-    }
-}
 
 struct World {
     core: Recorder,
@@ -134,4 +112,27 @@ async fn only_clients_of_our_authority_are_let_in() {
         }
         assert!(!world.is_let_in(world.client().identity(ours.client())).await, "{demand}");
     }
+}
+
+/// A ClientHello for TLS `minor` of SSL 3, with two suites of that time.
+fn hello(minor: u8) -> Vec<u8> {
+    let body = [&[3, minor][..], &[7; 32], &[0], &[0, 4, 0xc0, 0x13, 0, 0x2f], &[1, 0]].concat();
+    let handshake = [&[1, 0, 0, body.len() as u8][..], &body].concat();
+    [&[22, 3, 1, 0, handshake.len() as u8][..], &handshake].concat()
+}
+
+/// An alert that ends it, and never a ServerHello.
+#[tokio::test]
+async fn older_versions_than_tls_1_2_are_refused() {
+    let world = World::new("", "").await;
+    for minor in [0, 1, 2] {
+        let mut stream = TcpStream::connect(world.gateway.address).await.unwrap();
+        stream.write_all(&hello(minor)).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said.first(), Some(&21), "TLS 1.{minor}: {said:?}");
+        assert_eq!(said.get(5), Some(&2), "fatal");
+    }
+    let metrics = world.gateway.metrics().await;
+    assert!(metrics.contains("portcullis_tls_handshakes_total{outcome=\"failed\"} 3"), "{metrics}");
 }

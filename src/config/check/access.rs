@@ -241,9 +241,18 @@ fn credentials(
     let accepts = |kind| route.accept.contains(&kind);
     let accept = here.key("accept");
     let (iam, session) = (!draft.iam.is_absent(), !draft.session.is_absent());
+    let shown = draft
+        .listeners
+        .iter()
+        .filter_map(super::Part::get)
+        .any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()));
+    let users = draft.technical_users.values().filter_map(super::Part::get);
+    let named = users.into_iter().any(|user| !user.certificates.is_empty());
+    let certificates = shown && named;
     let judged = (iam && accepts(Accept::Iam))
         || (iam && session && accepts(Accept::Session))
         || (draft.sts_given && accepts(Accept::App))
+        || (certificates && accepts(Accept::Certificate))
         || by_extension(route);
     // The default, and a file that serves many gateways, name more than one of them may know.
     let included = notes.root.nearest(here).file != notes.root.position.file;
@@ -266,6 +275,12 @@ fn credentials(
     if accepts(Accept::App) && wanted(draft.sts_given) {
         lacks("takes app tokens, and there is no sts section to say whose");
     }
+    if accepts(Accept::Certificate) && wanted(shown) {
+        lacks("takes certificates, and no listener has tls.client_ca to ask for one");
+    }
+    if accepts(Accept::Certificate) && wanted(named) {
+        lacks("takes certificates, and no technical user has certificates to be known by");
+    }
 }
 
 /// Whether it accepts what an extension recognises. Which there are is for the program to say.
@@ -284,7 +299,8 @@ fn required(
     if notes.is_written_empty(&here.key("accept")) {
         notes.fault(&here.key("accept"), "lets nobody in; name a credential, or leave it out");
     }
-    let by_iam = accepts(Accept::Iam) || accepts(Accept::Session) || by_extension(route);
+    let by_iam = [Accept::Iam, Accept::Session, Accept::Certificate].into_iter().any(accepts)
+        || by_extension(route);
     credentials(route, here, draft, lacking, notes);
     let Some(upstream) = draft.upstreams.get(&route.upstream).and_then(super::Part::get) else {
         return;

@@ -1,7 +1,10 @@
 //! Technical users, and the routes that act as one or let one act for the caller.
 
+use std::collections::BTreeMap;
+
 use super::{Draft, Notes, Part, credentials::oauth_client, path};
 use crate::{
+    certificate::CertificateName,
     config::{
         key_path::KeyPath,
         sections::{
@@ -27,8 +30,17 @@ fn technical_users(draft: &Draft, notes: &mut Notes<'_, '_>) {
     if !draft.technical_users.is_empty() && draft.iam.is_absent() {
         notes.fault(&here, "get their tokens from the IAM provider, and there is no iam section");
     }
+    let mut known: BTreeMap<&CertificateName, KeyPath> = BTreeMap::new();
     for (name, user) in &draft.technical_users {
         let (here, Some(user)) = (here.key(name.as_str()), user.get()) else { continue };
+        for (at, certificate) in user.certificates.iter().enumerate() {
+            let here = here.key("certificates").index(at);
+            if let Some(first) = known.get(certificate) {
+                notes.fault(&here, format!("stands at {first} already; one name is one user's"));
+            } else {
+                known.insert(certificate, here);
+            }
+        }
         let client = &user.client;
         let at = here.key("client");
         oauth_client(client.secret.as_ref(), client.authentication, &at, notes);

@@ -8,7 +8,7 @@ use crate::config::{
     read::{choice, section},
     types::{IssuerUrl, Secret},
 };
-use crate::organisation::Organisation;
+use crate::{certificate::CertificateName, organisation::Organisation};
 
 section! {
     /// The OIDC provider.
@@ -102,5 +102,7 @@ section! {
         resource: Option<String> = "null",
         /// The one organisation in which it acts; null: that of each request.
         organisation: Option<Organisation> = "null",
+        /// Names in client certificates: who shows one of them is this user, on routes that accept certificates.
+        certificates: Vec<CertificateName> = "[]",
     }
 }

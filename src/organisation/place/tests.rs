@@ -1,9 +1,11 @@
 use proptest::prelude::*;
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::*;
-use crate::refusal::Reason;
+use crate::{
+    organisation::core_reader::{Body, Flat, Many, One, agrees, core_reads},
+    refusal::Reason,
+};
 
 const A: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
 const B: &str = "7b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
@@ -129,44 +131,6 @@ fn it_is_written_where_it_is_left_out() {
     let parts = Parts { query: new.query.as_deref(), headers: &headers, body: new.body.as_deref() };
     assert_eq!(read(&places, parts, |_| None).unwrap(), Some(here));
     assert_eq!(write(&places, parts, here).unwrap(), Rewritten::default());
-}
-
-/// How Core 1.74.2 reads a query: depth 2, not strict, brackets plain or percent-encoded.
-fn core_reads<'de, T: Deserialize<'de>>(query: &'de str) -> Option<T> {
-    serde_qs::Config::new(2, false).deserialize_bytes(query.as_bytes()).ok()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct One {
-    organisation_id: Option<Uuid>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Many {
-    organisation_ids: Option<Vec<Uuid>>,
-}
-
-#[derive(Deserialize)]
-struct Flat<T> {
-    #[serde(flatten)]
-    filter: T,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    organisation_id: Option<Uuid>,
-    schema: Option<Box<Body>>,
-}
-
-/// Whatever Core accepts, and however it reads it, is what was decided on.
-fn agrees(decided: Option<Organisation>, core: &[Uuid]) -> bool {
-    match decided {
-        Some(decided) => core.iter().all(|one| *one.as_bytes() == decided.into_bytes()),
-        None => core.is_empty(),
-    }
 }
 
 /// Otherwise the properties below would hold of nothing.

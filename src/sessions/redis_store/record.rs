@@ -13,7 +13,7 @@ use crate::session::{
 };
 
 /// The names and the key of one session's record. All of it comes from the session's id.
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Its place. What belongs to one session is in one slot of a cluster, by the braces.
     pub(super) key: String,
     /// The place of the lease on its refresh token.
@@ -32,7 +32,7 @@ impl KeyType for Secret {
 impl Record {
     /// # Errors
     /// [`KeyRingError::Crypto`].
-    pub(super) fn of(id: &[u8; 16]) -> Result<Self, KeyRingError> {
+    pub(crate) fn of(id: &[u8; 16]) -> Result<Self, KeyRingError> {
         let id = Salt::new(HKDF_SHA256, b"portcullis session record").extract(id);
         let derive = |what: &[u8]| {
             let mut derived = [0; 32];
@@ -51,13 +51,13 @@ impl Record {
 
     /// # Errors
     /// [`KeyRingError::Crypto`].
-    pub(super) fn seal(&self, session: &Session) -> Result<Vec<u8>, KeyRingError> {
+    pub(crate) fn seal(&self, session: &Session) -> Result<Vec<u8>, KeyRingError> {
         let revision = session.revision.to_string();
         self.ring.seal(self.label(&revision), &session.to_bytes())
     }
 
     /// `None` when it is not this record's, of another revision, or of another version.
-    pub(super) fn open(&self, revision: &str, sealed: &[u8]) -> Option<Session> {
+    pub(crate) fn open(&self, revision: &str, sealed: &[u8]) -> Option<Session> {
         Session::from_bytes(&self.ring.open(self.label(revision), sealed)?)
     }
 

@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer};
 use super::{ExchangeError, unavailable};
 
 /// A token that nobody has looked at, and how long it lives by the service's own word.
-pub(super) struct Answer {
-    pub(super) token: SecretString,
-    pub(super) lifetime: Option<u64>,
+pub(crate) struct Answer {
+    pub(crate) token: SecretString,
+    pub(crate) lifetime: Option<u64>,
 }
 
-pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// Section 2.2.1 of RFC 8693.
@@ -26,7 +26,7 @@ struct TokenResponse {
 
 impl Answer {
     /// Reads the answer to a request for a token of the type `requested`.
-    pub(super) fn read(body: &[u8], requested: &str) -> Result<Self, ExchangeError> {
+    pub(crate) fn read(body: &[u8], requested: &str) -> Result<Self, ExchangeError> {
         // The parser's own message could quote the token.
         let response: TokenResponse = serde_json::from_slice(body)
             .map_err(|_| unavailable("the answer is not a token response"))?;

@@ -9,6 +9,29 @@ pub struct ConnectionMetrics {
     open: IntGauge,
     all: IntCounter,
     cut: Vec<IntCounter>,
+    handshakes: Vec<IntCounter>,
+}
+
+/// How a TLS handshake with a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// In TLS 1.2.
+    Tls12,
+    /// In TLS 1.3.
+    Tls13,
+    /// It was broken off, by either side.
+    Failed,
+    /// It took longer than `limits.header_timeout`.
+    TimedOut,
+}
+
+impl Handshake {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Tls12, "tls12"),
+        (Self::Tls13, "tls13"),
+        (Self::Failed, "failed"),
+        (Self::TimedOut, "timed_out"),
+    ];
 }
 
 impl ConnectionMetrics {
@@ -29,7 +52,19 @@ impl ConnectionMetrics {
             .iter()
             .map(|cut_for| cut.get_metric_with_label_values(&[cut_for.word()]))
             .collect::<Result<_, _>>()?;
-        Ok(Self { open, all, cut })
+        let handshakes = IntCounterVec::new(
+            Opts::new(
+                "portcullis_tls_handshakes_total",
+                "TLS handshakes of clients, by outcome: the version spoken, failed, timed_out.",
+            ),
+            &["outcome"],
+        )?;
+        registry.register(Box::new(handshakes.clone()))?;
+        let handshakes = Handshake::ALL
+            .iter()
+            .map(|(_, word)| handshakes.get_metric_with_label_values(&[word]))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { open, all, cut, handshakes })
     }
 
     /// One more.
@@ -47,6 +82,14 @@ impl ConnectionMetrics {
     /// One less.
     pub fn closed(&self) {
         self.open.dec();
+    }
+
+    /// A TLS handshake ended.
+    pub fn handshake(&self, ended: Handshake) {
+        let at = Handshake::ALL.iter().position(|(known, _)| *known == ended);
+        if let Some(counter) = at.and_then(|at| self.handshakes.get(at)) {
+            counter.inc();
+        }
     }
 
     /// One was closed by us, or not let in.
