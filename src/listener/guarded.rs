@@ -128,9 +128,9 @@ impl<A> Guarded<A> {
                 metrics.handshake(spoken(&stream));
                 Some(stream)
             }
-            Ok(Err(error)) => {
-                metrics.handshake(Handshake::Failed);
-                log::debug!(client; "no TLS handshake: {error}");
+            Ok(Err(broken)) => {
+                metrics.handshake(broken.outcome());
+                log::debug!(client; "no TLS handshake: {broken}");
                 None
             }
             Err(_) => {

@@ -136,3 +136,39 @@ async fn older_versions_than_tls_1_2_are_refused() {
     let metrics = world.gateway.metrics().await;
     assert!(metrics.contains("portcullis_tls_handshakes_total{outcome=\"failed\"} 3"), "{metrics}");
 }
+
+/// By the version that was spoken; who looks whether a port is open breaks nothing.
+#[tokio::test]
+async fn handshakes_are_counted_by_how_they_ended() {
+    let world = World::new("", "").await;
+    let before = handshakes(&world).await;
+    let newer = world.client().build().unwrap();
+    let older = world.client().tls_version_max(reqwest::tls::Version::TLS_1_2).build().unwrap();
+    // Each on a connection of its own.
+    for (client, host) in [(&newer, HOSTS[0]), (&older, HOSTS[0]), (&older, HOSTS[1])] {
+        assert_eq!(client.get(world.url(host)).send().await.unwrap().status(), 200);
+    }
+    drop(TcpStream::connect(world.gateway.address).await.unwrap());
+    let mut stream = TcpStream::connect(world.gateway.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n").await.unwrap();
+    let expected = [before[0] + 2, before[1] + 1, before[2] + 1, before[3] + 1, before[4]];
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let found = handshakes(&world).await;
+        if found == expected {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "{found:?}, not {expected:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// As the metric has them now, in this order: TLS 1.2, TLS 1.3, no hello, failed, timed out.
+async fn handshakes(world: &World) -> [u64; 5] {
+    let metrics = world.gateway.metrics().await;
+    ["tls12", "tls13", "no_hello", "failed", "timed_out"].map(|outcome| {
+        let line = format!("portcullis_tls_handshakes_total{{outcome=\"{outcome}\"}} ");
+        let (_, count) = metrics.split_once(&line).unwrap();
+        count.lines().next().unwrap().parse().unwrap()
+    })
+}

@@ -19,6 +19,8 @@ pub enum Handshake {
     Tls12,
     /// In TLS 1.3.
     Tls13,
+    /// The client left before it said anything, as probes of load balancers do.
+    NoHello,
     /// It was broken off, by either side.
     Failed,
     /// It took longer than `limits.header_timeout`.
@@ -26,9 +28,10 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Tls12, "tls12"),
         (Self::Tls13, "tls13"),
+        (Self::NoHello, "no_hello"),
         (Self::Failed, "failed"),
         (Self::TimedOut, "timed_out"),
     ];
@@ -55,7 +58,8 @@ impl ConnectionMetrics {
         let handshakes = IntCounterVec::new(
             Opts::new(
                 "portcullis_tls_handshakes_total",
-                "TLS handshakes of clients, by outcome: the version spoken, failed, timed_out.",
+                "TLS handshakes of clients, by outcome: the version spoken, no_hello, failed, \
+                 timed_out.",
             ),
             &["outcome"],
         )?;
