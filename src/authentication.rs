@@ -139,7 +139,9 @@ impl Authenticator {
             let audience = match issuer.rules.proof {
                 Proof::AppToken => accept.app?,
                 Proof::IamToken if accept.iam => issuer.rules.audience.as_str(),
-                Proof::IamToken | Proof::Session | Proof::Certificate | Proof::Extension => return None,
+                Proof::IamToken | Proof::Session | Proof::Certificate | Proof::Extension => {
+                    return None;
+                }
             };
             Some(Candidate { issuer, audience })
         })

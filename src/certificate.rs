@@ -45,10 +45,16 @@ pub struct PeerCertificate {
 pub struct NotAName;
 
 impl PeerCertificate {
-    /// Reads a certificate in DER. `None` when it cannot be read whole, or when it has no name
-    /// and so is nobody's.
+    /// Reads a certificate in DER. One that cannot be read whole has no name and no time, and so
+    /// proves nothing; but it was shown.
     #[must_use]
-    pub fn read(der: &[u8]) -> Option<Self> {
+    pub fn read(der: &[u8]) -> Self {
+        let unreadable =
+            Self { names: Vec::new(), begins: Timestamp(0), ends: Timestamp(u64::MAX) };
+        Self::parse(der).unwrap_or(unreadable)
+    }
+
+    fn parse(der: &[u8]) -> Option<Self> {
         let (rest, certificate) = X509Certificate::from_der(der).ok()?;
         if !rest.is_empty() {
             return None;
@@ -70,12 +76,18 @@ impl PeerCertificate {
         let validity = certificate.validity();
         let begins = Timestamp(seconds(validity.not_before).unwrap_or_default());
         let ends = Timestamp(seconds(validity.not_after)?);
-        (!names.is_empty()).then_some(Self { names, begins, ends })
+        Some(Self { names, begins, ends })
     }
 
     /// Every name that it has.
     pub fn names(&self) -> impl Iterator<Item = &CertificateName> {
         self.names.iter()
+    }
+
+    /// Its last second.
+    #[must_use]
+    pub const fn ends(&self) -> Timestamp {
+        self.ends
     }
 
     /// Whether it is in its time (RFC 5280, section 4.1.2.5: both ends belong to it). A
@@ -164,6 +176,9 @@ fn parts(text: &str) -> Option<Vec<(Box<str>, Box<str>)>> {
 /// One value, to its end or to the next comma that is not escaped, and what follows that.
 fn value(text: &str) -> Option<(String, Option<&str>)> {
     let text = text.trim_start_matches(' ');
+    if text.starts_with('#') {
+        return None;
+    }
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
@@ -183,7 +198,7 @@ fn value(text: &str) -> Option<(String, Option<&str>)> {
 }
 
 fn finished(value: String) -> Option<String> {
-    (!value.is_empty() && !value.starts_with('#')).then_some(value)
+    (!value.is_empty()).then_some(value)
 }
 
 impl fmt::Display for CertificateName {
@@ -196,8 +211,13 @@ impl fmt::Display for CertificateName {
                 f.write_str("subject:")?;
                 for (at, (kind, value)) in parts.iter().enumerate() {
                     write!(f, "{}{kind}=", if at == 0 { "" } else { "," })?;
-                    for character in value.chars() {
-                        if matches!(character, ',' | '+' | ';' | '"' | '<' | '>' | '\\') {
+                    let last = value.chars().count().saturating_sub(1);
+                    for (at, character) in value.chars().enumerate() {
+                        let outer = at == 0 || at == last;
+                        if matches!(character, ',' | '+' | ';' | '"' | '<' | '>' | '\\')
+                            || (outer && character == ' ')
+                            || (at == 0 && character == '#')
+                        {
                             f.write_str("\\")?;
                         }
                         write!(f, "{character}")?;

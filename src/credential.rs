@@ -213,7 +213,7 @@ pub fn plan<'p>(
 fn holder(identity: &Identity) -> Holder {
     match identity.proof {
         Proof::Certificate => Holder::TechnicalUser,
-        Proof::Session | Proof::IamToken | Proof::AppToken => Holder::Caller,
+        Proof::Session | Proof::IamToken | Proof::AppToken | Proof::Extension => Holder::Caller,
     }
 }
 

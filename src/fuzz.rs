@@ -15,8 +15,11 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+/// Panics when a law is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, which is that of its file and its corpus under `tests/fuzz`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("callback", cookies::callback),
     ("core", organisation::core),
     ("documents", answers::documents),

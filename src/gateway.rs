@@ -45,7 +45,7 @@ mod streams;
 mod upstream_request;
 
 pub(crate) use self::downstream::fresh_id;
-use self::{attested::attested, streams::Lasting};
+use self::streams::Lasting;
 
 /// The gateway: the current configuration, and where records go.
 pub struct Gateway {
@@ -246,7 +246,7 @@ impl ProxyHttp for Gateway {
         streams::at_request(session, cx);
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
         cx.tries += 1;
-        let Target { upstream, read, write, websocket, .. } = &grant.target;
+        let Target { upstream, read, write, websocket, .. } = &*grant.target;
         match upstream.peer(*read, *write) {
             Ok(mut peer) => {
                 if *websocket && streams::is_handshake(session.req_header()) {

@@ -130,8 +130,7 @@ pub fn serve(
     let patience = Patience { head: limits.header_timeout, silence: SILENCE };
     let guard = Guard::new(Arc::clone(&crowd), Arc::clone(records), patience);
     let (doors, end) = (doors(config)?, Arc::new(End::default()));
-    let guarded =
-        Guarded::new(Endable::new(proxy), guard, Arc::clone(&doors), Arc::clone(&end));
+    let guarded = Guarded::new(Endable::new(proxy), guard, Arc::clone(&doors), Arc::clone(&end));
     let mut proxy = Service::new("gateway".to_owned(), guarded);
     for listener in &config.listeners {
         let buffer = L4BufferSettings::default().read(READ_BUFFER);

@@ -85,6 +85,7 @@ pub struct Request<'a> {
 
 /// Credentials that count on a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each credential counts or does not")]
 pub struct Accepts {
     /// The session cookie.
     pub session: bool,

@@ -83,7 +83,7 @@ fn decision(criterion: &mut Criterion) {
     let map = map.unwrap();
     let policy = Policy {
         public: false,
-        accepts: Accepts { session: true, iam: true, app: true },
+        accepts: Accepts { session: true, iam: true, app: true, certificate: false },
         permissions: Requirement::AnyOf(permissions(&["CREDENTIAL_LIST"])),
         roles: Vec::new(),
         app_token: true,

@@ -14,7 +14,7 @@ fn made(subject: &[(DnType, &str)], also: Vec<SanType>) -> PeerCertificate {
     params.not_before = rcgen::date_time_ymd(2026, 1, 1);
     params.not_after = rcgen::date_time_ymd(2026, 2, 1);
     let key = KeyPair::generate().unwrap();
-    PeerCertificate::read(params.self_signed(&key).unwrap().der()).unwrap()
+    PeerCertificate::read(params.self_signed(&key).unwrap().der())
 }
 
 fn has(certificate: &PeerCertificate, name: &str) -> bool {
@@ -76,16 +76,16 @@ fn a_certificate_has_its_time() {
 
 #[test]
 fn what_has_no_name_or_cannot_be_read_is_nobodys() {
-    assert_eq!(PeerCertificate::read(b""), None);
-    assert_eq!(PeerCertificate::read(b"-----BEGIN"), None);
+    let nameless = |der: &[u8]| PeerCertificate::read(der).names().next().is_none();
+    assert!(nameless(b"") && nameless(b"-----BEGIN"));
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let der = params.self_signed(&key).unwrap().der().to_vec();
-    assert_eq!(PeerCertificate::read(&der), None);
+    assert!(nameless(&der));
     let named = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.der().to_vec();
-    assert!(PeerCertificate::read(&named).is_some());
-    assert_eq!(PeerCertificate::read(&[&named[..], &[0]].concat()), None);
+    assert!(!nameless(&named));
+    assert!(nameless(&[&named[..], &[0]].concat()));
 }
 
 #[test]
@@ -115,8 +115,6 @@ fn names_that_are_none_are_refused() {
 proptest! {
     #[test]
     fn a_name_that_is_written_reads_the_same(value in "[ -~]{1,30}", kind in 0..KINDS.len()) {
-        let value = value.trim().to_owned();
-        prop_assume!(!value.is_empty() && !value.starts_with('#'));
         let name = CertificateName::Subject(vec![
             (KINDS[kind].0.into(), value.into()),
             ("O".into(), "Acme".into()),

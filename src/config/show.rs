@@ -20,6 +20,7 @@ use super::{
     },
 };
 use crate::{
+    certificate::CertificateName,
     organisation::Organisation,
     permission::{Permission, PermissionSet, Requirement},
 };
@@ -121,6 +122,12 @@ by_text!(SocketAddr, IpNet, HostName, Origin, ServerAddress, Permission, Organis
 impl Show for PathBuf {
     fn show(&self) -> Value {
         self.display().to_string().into()
+    }
+}
+
+impl Show for CertificateName {
+    fn show(&self) -> Value {
+        self.to_string().into()
     }
 }
 

@@ -35,8 +35,14 @@ fn request(lines: &[(&str, &str)]) -> (TrustedRequest, HeaderMap) {
         target: 1024,
     };
     let raw = "POST /a HTTP/1.1\r\nHost: desk.test\r\n\r\n";
-    let head =
-        Head { parts: &parts, target: b"/a", raw: Some(raw.as_bytes()), peer: None, tls: false };
+    let head = Head {
+        parts: &parts,
+        target: b"/a",
+        raw: Some(raw.as_bytes()),
+        peer: None,
+        tls: false,
+        certificate: None,
+    };
     let viewed = rules.view(head, || "id".into()).unwrap();
     (viewed, parts.headers)
 }

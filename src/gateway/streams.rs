@@ -13,6 +13,8 @@ use pingora_proxy::Session;
 use super::{RequestCx, Stage};
 use crate::{
     admission::{Grant, State},
+    certificate::PeerCertificate,
+    identity::Proof,
     refusal::Refusal,
     stream::{self, Kind, Tether},
     telemetry::{
@@ -92,7 +94,8 @@ fn tie(cx: &mut RequestCx, kind: Kind) {
     }
     let ended = Arc::<OnceLock<Refusal>>::default();
     let open = cx.record.metrics().streams.open(kind);
-    if let Some(tether) = tether(&cx.state, grant, &cx.record.facts) {
+    let shown = cx.request.as_ref().and_then(|request| request.certificate.as_ref());
+    if let Some(tether) = tether(&cx.state, grant, &cx.record.facts, shown) {
         let ended = Arc::clone(&ended);
         stream::end_after(async move {
             let _ = ended.set(tether.broken().await);
@@ -102,12 +105,18 @@ fn tie(cx: &mut RequestCx, kind: Kind) {
 }
 
 /// What a request hangs on; `None` where nobody asked who it is from.
-fn tether(state: &State, grant: &Grant, facts: &Facts) -> Option<Tether> {
+fn tether(
+    state: &State,
+    grant: &Grant,
+    facts: &Facts,
+    shown: Option<&Arc<PeerCertificate>>,
+) -> Option<Tether> {
     let identity = facts.identity.as_ref()?;
     match (&grant.session, &state.browsers) {
         (Some(session), Some(browsers)) => {
             Some(Tether::Session(Arc::clone(&browsers.sessions), session.clone()))
         }
+        _ if identity.proof == Proof::Certificate => Some(Tether::Token(shown?.ends())),
         _ => Some(Tether::Token(identity.expires + state.authenticator.leeway(identity))),
     }
 }

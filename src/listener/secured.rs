@@ -61,10 +61,7 @@ pub(super) async fn handshake(
         if heard.load(Ordering::Relaxed) { Broken::Failed(error) } else { Broken::NoHello }
     })?;
     if let Some(der) = stream.get_ssl().and_then(|tls| tls.peer_certificate_der()) {
-        // A certificate without a name is nobody's, and no route takes it.
-        if let Some(certificate) = PeerCertificate::read(der) {
-            connection.show(certificate);
-        }
+        connection.show(PeerCertificate::read(der));
     }
     Ok(Box::new(stream))
 }

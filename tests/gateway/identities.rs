@@ -66,9 +66,14 @@ async fn r32_what_nobody_verified_is_nobodys_identity() {
 }
 
 /// Places where an identity is made: from claims that were verified, by an authenticator that the
-/// operator wrote and named in a route, and (as a copy with another token) at the end of a login.
-const MAKERS: [&str; 3] =
-    ["src/bearer/claims.rs", "src/extension/subject.rs", "src/login/callback.rs"];
+/// operator wrote and named in a route, and (as a copy) at the end of a login and for the technical
+/// user of a client certificate.
+const MAKERS: [&str; 4] = [
+    "src/admission/caller.rs",
+    "src/bearer/claims.rs",
+    "src/extension/subject.rs",
+    "src/login/callback.rs",
+];
 
 #[test]
 fn r32_only_verification_makes_an_identity() {

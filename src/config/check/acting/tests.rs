@@ -131,3 +131,36 @@ fn a_technical_user_that_no_route_acts_as_is_told() {
         "{warnings:?}"
     );
 }
+
+const SHOWN: &str = "listeners: [{ address: '127.0.0.1:1', tls: { certificate: c, key: k, \
+                     client_ca: ca } }]\n";
+const NAMED: &str = "technical_users: { cron: { client: { id: wrpr, secret: { file: secret } }, \
+                     certificates: ['uri:spiffe://acme/wrpr'] } }\n";
+
+#[test]
+fn a_certificate_is_asked_for_and_somebodys() {
+    let route = "accept: [certificate], permissions: [CREDENTIAL_LIST]";
+    let loaded = parse_given(&with(route, &[SHOWN, NAMED]));
+    assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+    for (lines, words) in [
+        (&[NAMED][..], "routes[0].accept: takes certificates, and no listener has tls.client_ca"),
+        (&[SHOWN], "routes[0].accept: takes certificates, and no technical user has certificates"),
+    ] {
+        let found = faults(&with(route, lines));
+        assert!(found.contains(words) && found.lines().count() == 1, "{found}");
+    }
+}
+
+#[test]
+fn one_name_in_a_certificate_is_one_users() {
+    let users = "technical_users: { a: { client: { id: a, secret: { file: secret } }, certificates: \
+                 ['dns:a.test'] }, b: { client: { id: b, secret: { file: secret } }, certificates: \
+                 ['dns:A.test', 'wrong'] } }\n";
+    let found = faults(&with(TAKE_OVER.replace("cron", "a").as_str(), &[users]));
+    assert!(found.contains("technical_users.b.certificates[1]: "), "{found}");
+    assert!(found.contains("subject:, dns:, uri: or email:"), "{found}");
+    let users = users.replace(", 'wrong'", "");
+    let found = faults(&with(TAKE_OVER.replace("cron", "a").as_str(), &[&users]));
+    let twice = "technical_users.b.certificates[0]: stands at technical_users.a.certificates[0]";
+    assert!(found.contains(twice), "{found}");
+}
