@@ -10,7 +10,7 @@ use crate::{
     oidc::Authorization,
     session::{
         Session,
-        cookie::{Jar, Opened, OpenedTicket, SameSite, Settings},
+        cookie::{Jar, Opened, OpenedTicket, Pieces, SameSite, Settings},
         key_ring::KeyRing,
         ticket::Ticket,
     },
@@ -45,7 +45,7 @@ pub(super) fn session_cookie(input: &[u8]) {
     }
     if let Some(ticket) = Ticket::from_bytes(plain) {
         assert_eq!(ticket.to_bytes(), plain);
-        let lines = jar.save_ticket(&ticket, Default::default(), NOW).unwrap_or_default();
+        let lines = jar.save_ticket(&ticket, Pieces::default(), NOW).unwrap_or_default();
         let header = as_sent(&lines);
         let cookies = jar.read([header.as_slice()]).unwrap_or_default();
         assert!(matches!(jar.open_ticket(&cookies), OpenedTicket::Ticket(same) if same == ticket));
@@ -67,7 +67,7 @@ fn sealed(jar: &Jar, session: &Session, at: usize) {
     let bytes = session.to_bytes();
     let again = Session::from_bytes(&bytes).map(|again| again.to_bytes());
     assert_eq!(again.as_ref(), Some(&bytes));
-    let Ok(lines) = jar.save(session, Default::default(), NOW) else { return };
+    let Ok(lines) = jar.save(session, Pieces::default(), NOW) else { return };
     let mut header = as_sent(&lines);
     let opened = |header: &[u8]| jar.read([header]).map(|cookies| jar.open(&cookies));
     assert!(

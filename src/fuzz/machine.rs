@@ -54,9 +54,9 @@ fn breaker(operations: &[u8], limit: u32) {
                 let (pass, given) = passes.swap_remove(usize::from(value) % passes.len());
                 let failed = outcome == 2;
                 if failed {
-                    breaker.failure(&pass, now)
+                    breaker.failure(&pass, now);
                 } else {
-                    breaker.success(&pass)
+                    breaker.success(&pass);
                 }
                 if given == era {
                     report(&mut model, failed, limit, now, &mut era);

@@ -109,7 +109,7 @@ fn accepted(world: &World, token: &str, identity: &Identity, proof: Proof) {
     assert!(!identity.subject.is_empty());
     match proof {
         Proof::AppToken => {
-            assert!(identity.organisation.is_some() || identity.permissions.is_some())
+            assert!(identity.organisation.is_some() || identity.permissions.is_some());
         }
         _ => assert!(identity.permissions.is_none() && identity.actor.is_none()),
     }

@@ -77,7 +77,7 @@ routes:
     }
 
     fn named(&self, san: SanType) -> Client {
-        self.client(Some(self.authority.certify(with(&[], vec![san]))))
+        self.client(Some(self.authority.certify(&with(&[], vec![san]))))
     }
 
     fn url(&self, target: &str) -> String {
@@ -129,7 +129,7 @@ fn refused(status: u16, reason: &str) -> (u16, String) {
 async fn who_shows_a_technical_users_certificate_is_that_user() {
     let world = World::start(Authority::new()).await;
     let subject = [(DnType::OrganizationName, "Acme"), (DnType::CommonName, "wrpr")];
-    let by_subject = world.client(Some(world.authority.certify(with(&subject, vec![]))));
+    let by_subject = world.client(Some(world.authority.certify(&with(&subject, vec![]))));
     for client in [world.named(uri("spiffe://acme/wrpr")), by_subject] {
         for _ in ["cold", "warm"] {
             assert_eq!(world.get(&client, "/cron").await.0, 200, "{}", world.gateway.output());
@@ -165,7 +165,7 @@ async fn r12_a_certificate_that_proves_nothing_is_never_anonymous() {
     ];
     for parameters in nobodys {
         let shown = format!("{:?}", parameters.subject_alt_names);
-        let client = world.client(Some(world.authority.certify(parameters)));
+        let client = world.client(Some(world.authority.certify(&parameters)));
         for target in ["/cron", "/either"] {
             let found = world.get(&client, target).await;
             assert_eq!(found, refused(401, "credential_invalid"), "{shown}");
@@ -190,10 +190,10 @@ async fn certificates_out_of_time_or_for_servers_are_not_let_in() {
     let mut of_a_server = with(&[], vec![uri("spiffe://acme/wrpr")]);
     of_a_server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     for parameters in [expired, of_a_server] {
-        let client = world.client(Some(world.authority.certify(parameters)));
+        let client = world.client(Some(world.authority.certify(&parameters)));
         assert!(client.get(world.url("/open")).send().await.is_err());
     }
-    let theirs = Authority::new().certify(with(&[], vec![uri("spiffe://acme/wrpr")]));
+    let theirs = Authority::new().certify(&with(&[], vec![uri("spiffe://acme/wrpr")]));
     assert!(world.client(Some(theirs)).get(world.url("/open")).send().await.is_err());
     assert!(world.core.take().is_empty());
 }
@@ -242,7 +242,7 @@ async fn after_another_authority_nobody_comes_in_by_the_one_before() {
         assert_eq!(world.get(&client, "/cron").await.0, 200);
     }
     std::fs::write(world.gateway.file().with_file_name("ca.pem"), &next.pem).unwrap();
-    let newer = next.certify(with(&[], vec![uri("spiffe://acme/wrpr")]));
+    let newer = next.certify(&with(&[], vec![uri("spiffe://acme/wrpr")]));
     let newer = world.client(Some(newer));
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while newer.get(world.url("/cron")).send().await.is_err() {

@@ -117,8 +117,8 @@ async fn only_clients_of_our_authority_are_let_in() {
 /// A ClientHello for TLS `minor` of SSL 3, with two suites of that time.
 fn hello(minor: u8) -> Vec<u8> {
     let body = [&[3, minor][..], &[7; 32], &[0], &[0, 4, 0xc0, 0x13, 0, 0x2f], &[1, 0]].concat();
-    let handshake = [&[1, 0, 0, body.len() as u8][..], &body].concat();
-    [&[22, 3, 1, 0, handshake.len() as u8][..], &handshake].concat()
+    let handshake = [&[1, 0, 0, u8::try_from(body.len()).unwrap()][..], &body].concat();
+    [&[22, 3, 1, 0, u8::try_from(handshake.len()).unwrap()][..], &handshake].concat()
 }
 
 /// An alert that ends it, and never a ServerHello.

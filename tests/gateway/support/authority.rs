@@ -20,11 +20,11 @@ impl Authority {
 
     /// A client of it.
     pub(crate) fn client(&self) -> Identity {
-        self.certify(CertificateParams::new(vec!["client.test".to_owned()]).unwrap())
+        self.certify(&CertificateParams::new(vec!["client.test".to_owned()]).unwrap())
     }
 
     /// A client of it with a certificate of the test's own.
-    pub(crate) fn certify(&self, parameters: CertificateParams) -> Identity {
+    pub(crate) fn certify(&self, parameters: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
