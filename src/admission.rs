@@ -189,29 +189,13 @@ impl Identified<'_, '_> {
 }
 
 impl State {
-    /// Finds a request's route and who asks.
+    /// Finds a request's route and who asks; `trace` listens.
     ///
     /// # Errors
     /// No such route, credentials that have two readings, or an IAM provider that is away. A
     /// caller who fails to authenticate is refused by [`State::decide`].
-    pub async fn identify<'t, 'p>(
-        &'t self,
-        request: &'p TrustedRequest,
-        headers: &HeaderMap,
-        facts: &mut Facts,
-        route_index: &mut Option<usize>,
-        cookies: &mut PendingCookies,
-        now: Timestamp,
-    ) -> Result<Identified<'t, 'p>, Refusal> {
-        self.identify_traced(request, headers, facts, route_index, cookies, now, &mut ()).await
-    }
-
-    /// [`State::identify`], and somebody listens.
-    ///
-    /// # Errors
-    /// As there.
-    #[expect(clippy::too_many_arguments, reason = "one more than without a listener")]
-    pub(crate) async fn identify_traced<'t, 'p>(
+    #[expect(clippy::too_many_arguments, reason = "what it looks at, what it notes, who listens")]
+    pub(crate) async fn identify<'t, 'p>(
         &'t self,
         request: &'p TrustedRequest,
         headers: &HeaderMap,
@@ -244,11 +228,13 @@ impl State {
     }
 
     /// Decides an identified request and gets its credential. `body` is whole where
-    /// [`Identified::needs_body`] asks for it, and `None` when the request has none.
+    /// [`Identified::needs_body`] asks for it, and `None` when the request has none. `trace`
+    /// listens.
     ///
     /// # Errors
     /// Every refusal of the table but those of the trusted view and of the upstream.
-    pub async fn decide(
+    #[expect(clippy::too_many_arguments, reason = "what a decision looks at, and who listens")]
+    pub(crate) async fn decide(
         &self,
         identified: Identified<'_, '_>,
         request: &TrustedRequest,
@@ -256,14 +242,19 @@ impl State {
         body: Option<&[u8]>,
         facts: &mut Facts,
         now: Timestamp,
+        trace: &mut (impl Trace + Send),
     ) -> Result<Admitted, Refusal> {
+        if identified.asks_the_upstream() {
+            trace.enter(Step::Organisation);
+        }
         let looked = self.look_up(&identified, headers, body, facts, now).await?;
-        let judged = self.judge(identified, request, headers, body, looked, facts, &mut ())?;
+        let judged = self.judge(identified, request, headers, body, looked, facts, trace)?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
         self.check(&allowed, request, headers, facts).await?;
         let Target { upstream, act_as, .. } = &*allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
         let (permit, sources) = (&allowed.permit, self.sources());
+        trace.enter(Step::Credential);
         let credential =
             credential::obtain(permit, upstream.demand(), act_as, sources, now).await?;
         if let Credential::App(served, _) = &credential {

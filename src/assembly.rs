@@ -9,6 +9,7 @@ mod lookups;
 mod routes;
 mod technical_users;
 mod token_service;
+mod tracing;
 mod upstreams;
 mod watches;
 
@@ -41,6 +42,7 @@ use crate::{
     session::{cookie, key_ring::KeyRing},
     sessions::{CookieStore, Limits, RedisStore, Sessions, Store, VerifyIam},
     sts::issuer::watch::KeyFiles,
+    telemetry::trace,
     upstream::Upstream,
     watch::Watch,
 };
@@ -61,6 +63,8 @@ pub struct Assembly {
     pub perimeter: Option<Arc<Perimeter>>,
     /// Upstreams whose documents are compared with the routes.
     pub watches: Vec<Arc<Watch>>,
+    /// The share of requests that are traced, and where their spans go.
+    pub tracing: Option<(f64, trace::Settings)>,
 }
 
 /// Something that the configuration's own checks could not see.
@@ -144,6 +148,7 @@ pub(crate) fn assemble_after(
     if let Some(socket) = &config.server.upgrade_socket {
         defects.take("server.upgrade_socket", upgrade::private(socket));
     }
+    let tracing = tracing::assemble(config, &mut defects);
     let (Some(routes), true) = (routes, defects.0.is_empty()) else { return Err(defects.0) };
     let state = State {
         rules: rules(config),
@@ -168,7 +173,7 @@ pub(crate) fn assemble_after(
         extensions: Arc::clone(extensions),
     };
     let iam_keys = iam_issuer.map(|(_, keys)| keys);
-    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches })
+    Ok(Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches, tracing })
 }
 
 /// The files of certificates and their keys, which are read beside the configuration's own.
@@ -186,6 +191,7 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
         }
     }
     files.push(config.iam.as_ref().and_then(|iam| iam.client.as_ref()?.ca.as_ref()));
+    files.push(config.tracing.as_ref().and_then(|tracing| tracing.ca.as_ref()));
     if let Some(config::SessionStore::Redis(redis)) = config.session.as_ref().map(|it| &it.store) {
         files.push(redis.ca.as_ref());
     }

@@ -236,7 +236,7 @@ async fn pass(
     let headers = received.headers();
     let mut cookies = PendingCookies::default();
     let identified =
-        state.identify_traced(&request, headers, facts, index, &mut cookies, now, steps).await?;
+        state.identify(&request, headers, facts, index, &mut cookies, now, steps).await?;
     let body = match identified.needs_body() {
         Some(bound) => {
             steps.enter(Step::Organisation);

@@ -33,7 +33,10 @@ use crate::{
     refusal::{Reason, Refusal},
     request::{Head, TrustedRequest},
     sessions::PendingCookies,
-    telemetry::record::{Record, Records, query_shape},
+    telemetry::{
+        record::{Record, Records, query_shape},
+        trace::{Outgoing, Recording, Tracer},
+    },
     time::Timestamp,
 };
 
@@ -42,6 +45,7 @@ mod downstream;
 mod echo;
 mod filters;
 mod streams;
+mod tracing;
 mod upstream_request;
 
 pub(crate) use self::downstream::fresh_id;
@@ -73,6 +77,11 @@ pub struct RequestCx {
     renewal: Renewal,
     /// What is known of it as one that may last.
     lasting: Option<Lasting>,
+    /// Where requests are traced.
+    tracer: Option<Arc<Tracer>>,
+    /// What the upstream is told of the trace, once that is settled.
+    outgoing: Option<Outgoing>,
+    recording: Recording,
     /// Held to the end: the client's next head is not awaited before.
     serving: Option<Serving>,
 }
@@ -128,9 +137,10 @@ impl Gateway {
         now: Timestamp,
     ) -> Result<Next, Refusal> {
         let headers = &session.req_header().headers;
-        let RequestCx { record, cookies, .. } = cx;
+        let RequestCx { record, cookies, recording, .. } = cx;
         let (facts, index) = (&mut record.facts, &mut record.route_index);
-        let identified = state.identify(request, headers, facts, index, cookies, now).await?;
+        let identified =
+            state.identify(request, headers, facts, index, cookies, now, recording).await?;
         state.within_rates(&identified, request.client)?;
         let needed = identified.needs_body();
         let body = match needed {
@@ -139,7 +149,7 @@ impl Gateway {
         };
         let headers = &session.req_header().headers;
         let body = body.as_deref();
-        match state.decide(identified, request, headers, body, facts, now).await? {
+        match state.decide(identified, request, headers, body, facts, now, recording).await? {
             Admitted::Forward(grant) => {
                 cx.expect_answered = needed.is_some();
                 Ok(Next::Forward(grant))
@@ -210,6 +220,9 @@ impl ProxyHttp for Gateway {
             tries: 0,
             renewal: Renewal::None,
             lasting: None,
+            tracer: live.tracer.clone(),
+            outgoing: None,
+            recording: Recording::default(),
             serving: None,
         }
     }
@@ -224,7 +237,15 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, cx: &mut RequestCx) -> Result<bool> {
-        let next = match Self::admit(session, cx).await {
+        if let Some(tracer) = cx.tracer.take() {
+            tracing::begin(&tracer, session, cx);
+        }
+        let admitted = match cx.recording.current() {
+            Some(request) => request.scope(Self::admit(session, cx)).await,
+            None => Self::admit(session, cx).await,
+        };
+        cx.recording.decided(admitted.as_ref().err().map(|refusal| refusal.reason));
+        let next = match admitted {
             Ok(next) if cx.state.audit_required => attested::attested(next, cx).await,
             next => next,
         };
@@ -252,6 +273,7 @@ impl ProxyHttp for Gateway {
                 if *websocket && streams::is_handshake(session.req_header()) {
                     upstream.for_websocket(&mut peer);
                 }
+                tracing::attempts(&mut cx.recording, session, grant, &peer);
                 Ok(Box::new(peer))
             }
             Err(refusal) => {
@@ -269,6 +291,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         cx.connects += 1;
+        cx.recording.attempt_failed(error.etype().as_str());
         let Stage::Admitted(grant) = &cx.stage else { return error };
         // Nothing has reached a server yet; a body has not been read either, but may be large.
         if cx.connects <= grant.target.upstream.retries() && session.is_body_empty() {
@@ -292,7 +315,9 @@ impl ProxyHttp for Gateway {
         if cx.expect_answered {
             out.remove_header(&http::header::EXPECT);
         }
-        upstream_request::finish(&cx.state, grant, request, out)?;
+        let outgoing = cx.outgoing.get_or_insert_with(|| Outgoing::untraced(&out.headers));
+        let parent = cx.recording.parent(outgoing.parent.span);
+        upstream_request::finish(&cx.state, grant, request, (outgoing, parent), out)?;
         filters::unknown_length(cx, out);
         Ok(())
     }
@@ -339,6 +364,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         cx.record.facts.upstream_status = Some(response.status.as_u16());
         streams::at_response(session, response, cx);
+        cx.recording.answered(response.status.as_u16());
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }
@@ -353,7 +379,12 @@ impl ProxyHttp for Gateway {
         if cx.tries > upstream.retries() || !session.is_body_empty() {
             return Ok(());
         }
-        if let Err(refusal) = cx.state.renew(grant, &mut cx.record.facts, now).await {
+        let renewing = cx.state.renew(grant, &mut cx.record.facts, now);
+        let renewed = match cx.recording.current() {
+            Some(request) => request.scope(renewing).await,
+            None => renewing.await,
+        };
+        if let Err(refusal) = renewed {
             cx.stage = Stage::Refused(refusal);
             return Err(Error::explain(ErrorType::HTTPStatus(503), "no new app token"));
         }
@@ -430,6 +461,9 @@ impl ProxyHttp for Gateway {
             Stage::Refused(refusal) => refusal.clone(),
             _ => downstream::refusal_of(error),
         };
+        if matches!(error.esource(), ErrorSource::Upstream) {
+            cx.recording.attempt_failed(error.etype().as_str());
+        }
         let gone = matches!(error.esource(), ErrorSource::Downstream)
             && matches!(
                 error.etype(),
@@ -478,6 +512,7 @@ impl ProxyHttp for Gateway {
             facts.query = query.map(query_shape);
         }
         cx.record.finish(status, session.body_bytes_sent());
+        tracing::finish(session, cx);
     }
 }
 

@@ -16,7 +16,7 @@
 //! | 8 | [`credential`], [`sts`], [`technical_user`] | the one credential that the upstream demands |
 //! | 9 | [`upstream`] | the server that answers |
 //! | 10 | [`gateway`] | the phases of Pingora; every response |
-//! | 11 | [`telemetry`] | access record, audit record, metrics |
+//! | 11 | [`telemetry`], [`trace_context`] | access record, audit record, metrics, traces |
 //!
 //! [`admission`] is steps 4 to 8 as one function; the server and [`explain`] call the same, which
 //! tells its steps ([`step`]) to whoever listens. [`cases`] holds what it decides against what is
@@ -87,5 +87,6 @@ pub mod sts;
 pub mod technical_user;
 pub mod telemetry;
 pub mod time;
+pub mod trace_context;
 pub mod upstream;
 pub mod watch;

@@ -146,7 +146,7 @@ pub fn serve(
         config,
     );
     server.add_service(background_service("configuration", reloading));
-    let board = Arc::new(Board::new(live, Arc::clone(records), Arc::clone(&draining)));
+    let board = Arc::new(Board::new(Arc::clone(&live), Arc::clone(records), Arc::clone(&draining)));
     server.add_service(background_service("status", Sampling(Arc::clone(&board))));
     let admin = Admin::new(board, &config.admin);
     let mut admin = Service::new("admin".to_owned(), admin);
@@ -172,6 +172,7 @@ pub fn serve(
     let signals = Signals {
         draining,
         records: Arc::clone(records),
+        live: Arc::clone(&live),
         crowd,
         delay: config.server.drain_delay,
         grace: config.server.grace,
@@ -180,9 +181,17 @@ pub fn serve(
         end,
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    close(records, &live);
+    Ok(())
+}
+
+/// Writes and sends what is queued.
+fn close(records: &Records, live: &ArcSwap<Live>) {
     records.access.close();
     records.audit.close();
-    Ok(())
+    if let Some(tracer) = &live.load().tracer {
+        tracer.close();
+    }
 }
 
 /// Pingora's bound of tries, however few are configured at the start.

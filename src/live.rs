@@ -22,6 +22,7 @@ use crate::{
     telemetry::{
         metrics::{RouteCounters, Scrape},
         record::Records,
+        trace::{self, Exporter, Tracer},
     },
     time::Timestamp,
     watch::Watch,
@@ -41,6 +42,8 @@ pub struct Live {
     pub watches: Vec<Arc<Watch>>,
     /// The watch over ways around the gateway.
     pub perimeter: Option<Arc<Perimeter>>,
+    /// Where requests are traced.
+    pub tracer: Option<Arc<Tracer>>,
     provider: Option<Arc<Provider>>,
     key_files: Option<KeyFiles>,
 }
@@ -59,8 +62,16 @@ impl Live {
     /// Puts a configuration's parts together. Nothing runs yet.
     #[must_use]
     pub fn new(loaded: &Arc<Loaded>, assembly: Assembly, records: &Arc<Records>) -> Self {
-        let Assembly { state, iam_keys, sts_keys, key_files, provider, perimeter, watches } =
-            assembly;
+        let Assembly {
+            state,
+            iam_keys,
+            sts_keys,
+            key_files,
+            provider,
+            perimeter,
+            watches,
+            tracing,
+        } = assembly;
         if let Some(sts) = &state.sts {
             let records = Arc::clone(records);
             sts.report_to(move |issuance| records.issued(issuance));
@@ -75,6 +86,7 @@ impl Live {
             keys: keys.into_iter().filter_map(|(name, keys)| Some((name, keys?))).collect(),
             watches,
             perimeter,
+            tracer: tracing.and_then(|tracing| tracer(tracing, records)),
             provider,
             key_files,
         }
@@ -181,6 +193,15 @@ impl Live {
             session_store: sessions.and_then(|sessions| sessions.is_up()),
         })
     }
+}
+
+/// Another exporter for each configuration: that of the one before sends what it has and ends when
+/// the last of its requests is over.
+fn tracer((sample, settings): (f64, trace::Settings), records: &Records) -> Option<Arc<Tracer>> {
+    let exporter = Exporter::start(settings, records.metrics.traces.clone());
+    // Without traces rather than not at all.
+    let failed = |error: &_| log::error!("nothing is traced: {error}");
+    Some(Arc::new(Tracer::new(sample, exporter.inspect_err(failed).ok()?)))
 }
 
 /// Finds out when audit records can be written again.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use moka::{future::Cache, policy::EvictionPolicy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +29,7 @@ use crate::{
         lookup::{Template, told},
     },
     refusal::{Reason, Refusal},
+    telemetry::trace::call::{Call, carried},
     time::Timestamp,
     upstream::Upstream,
 };
@@ -138,7 +139,7 @@ impl Lookups {
             None => count(&self.outcomes.coalesced),
             // A task of its own: it goes on when the one who began it leaves.
             Some(flight) => {
-                tokio::spawn(Arc::clone(self).fly(flight, key, Arc::clone(lookup), now));
+                tokio::spawn(carried(Arc::clone(self).fly(flight, key, Arc::clone(lookup), now)));
             }
         }
         let broken = || Err(failed(&lookup.source.upstream, "the look-up broke off"));
@@ -215,7 +216,10 @@ impl Lookup {
         if let Some(token) = token {
             asking = asking.bearer_auth(token.expose_secret());
         }
-        let answer = asking.send().await.map_err(|error| {
+        let host = origin.split_once("://").map(|(_, authority)| authority);
+        let mut call = Call::begin("look-up", &Method::GET, host);
+        let answer = call.told(asking).send().await.map_err(|error| {
+            call.unanswered(&error);
             let error = error.without_url();
             let why = http_client::describe(&error);
             let detail = format!("{} was not asked whose a resource is: {why}", upstream.name());
@@ -226,6 +230,7 @@ impl Lookup {
             };
             Refusal::new(reason, detail)
         })?;
+        call.answered(answer.status());
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),

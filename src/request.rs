@@ -158,6 +158,12 @@ impl Rules {
         self.trusted_proxies.read(&head.parts.headers, head.peer, head.tls).client
     }
 
+    /// Whether the other end of the connection is a proxy that is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_some_and(|peer| self.trusted_proxies.trusts(peer.to_canonical()))
+    }
+
     /// Who cannot be placed is outside.
     fn allowed(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
         let Some(networks) = &self.allow_clients else { return Ok(()) };

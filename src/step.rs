@@ -1,7 +1,8 @@
 //! The steps of a request's way, told to whoever wants to know.
 //!
-//! The server has no listener: for `()` nothing of this is left after compilation, not even the
-//! words. `explain` has one, so what it prints was noted by the code that serves.
+//! `explain` listens, so what it prints was noted by the code that serves. In the server a sampled
+//! request has a listener, which makes spans of steps ([`crate::telemetry::trace`]); for `()`
+//! nothing of this is left after compilation, not even the words.
 
 use crate::refusal::Refusal;
 

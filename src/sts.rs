@@ -46,6 +46,7 @@ use crate::{
     identity::Proof,
     permission::PermissionSet,
     refusal::{Reason, Refusal},
+    telemetry::trace::call::carried,
     time::Timestamp,
 };
 
@@ -235,7 +236,7 @@ impl Sts {
         match flight {
             None => Outcomes::count(&self.0.outcomes.coalesced),
             Some(flight) => {
-                tokio::spawn(Arc::clone(&self.0).fly(flight, errand, now));
+                tokio::spawn(carried(Arc::clone(&self.0).fly(flight, errand, now)));
             }
         }
         match tokio::time::timeout(at_most, seat.landed()).await {
@@ -254,7 +255,7 @@ impl Sts {
         }
         let errand = Errand::new(kept.token.key, ask, Some(Arc::clone(&kept.token)));
         if let (_, Some(flight)) = self.0.flights.board(errand.key) {
-            tokio::spawn(Arc::clone(&self.0).fly(flight, errand, now));
+            tokio::spawn(carried(Arc::clone(&self.0).fly(flight, errand, now)));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What an operator sees: one access record a request, one audit record where something was
-//! decided, diagnostics, metrics.
+//! decided, diagnostics, metrics, traces.
 
 pub mod metrics;
 pub mod recent;
 pub mod record;
 pub mod sink;
+pub mod trace;
 
 use std::io::Write as _;
 

@@ -12,6 +12,7 @@ mod perimeter;
 mod permissions;
 mod records;
 mod streams;
+mod tracing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ use super::{
     read::{Read, Reader},
     sections::{
         Admin, Breaker, Exchange, Iam, Issuer, Limits, Listener, Logs, OrganisationKey, Perimeter,
-        Route, Session, SystemRole, TechnicalUser, TokenCache, Upstream,
+        Route, Session, SystemRole, TechnicalUser, TokenCache, Tracing, Upstream,
     },
     types::{HostName, Origin},
     yaml::Node,
@@ -43,6 +44,7 @@ pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {
     perimeter::report(&draft, &mut notes);
     records::report(&draft, &mut notes);
     streams::report(&draft, &mut notes);
+    tracing::report(&draft, &mut notes);
 }
 
 /// A section: not there, there and faulty, or read.
@@ -104,6 +106,7 @@ struct Draft {
     acknowledged: Part<Vec<String>>,
     routes: Vec<Part<Route>>,
     logs: Part<Logs>,
+    tracing: Part<Tracing>,
 }
 
 impl Draft {
@@ -150,6 +153,7 @@ impl Draft {
             ),
             routes: elements(root.key("routes"), cx),
             logs: Part::of(root.key("logs"), cx),
+            tracing: Part::of(root.key("tracing"), cx),
         }
     }
 

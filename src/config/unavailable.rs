@@ -18,7 +18,6 @@ use When::{Given, Not};
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
     (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
-    (&["tracing"], Given, "tracing"),
 ];
 
 /// Notes every key of the file that this version does not act on.

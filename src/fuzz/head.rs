@@ -9,6 +9,7 @@ use crate::{
     authentication::{Presented, presented},
     login::return_to,
     request::{Head, Rules, canonical_host, forwarded::TrustedProxies, header, path},
+    trace_context::TraceParent,
 };
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules {
@@ -87,8 +88,8 @@ fn aliases(headers: &HeaderMap) {
             }
         }
     }
-    if let Some(parent) = header::traceparent(headers) {
-        assert_eq!(parent.len(), 55);
+    if let Some(parent) = TraceParent::read(headers) {
+        assert!(parent.header().is_some_and(|line| line.len() == 55));
     }
 }
 

@@ -6,28 +6,26 @@
 use http::{HeaderName, HeaderValue, Version, header, header::InvalidHeaderValue};
 use pingora::{Result, http::RequestHeader};
 use secrecy::ExposeSecret;
-use uuid::{Uuid, fmt::Simple};
 
 use crate::{
     admission::{Grant, State},
     credential::Credential,
-    request::{
-        TrustedRequest,
-        header::{is_dropped, traceparent},
-    },
+    request::{TrustedRequest, header::is_dropped},
     stream::Kind,
+    telemetry::trace::Outgoing,
+    trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceParent},
 };
 
 /// Makes the head that the upstream sees. The request target is the one that was decided on:
-/// as it came, or with the organisation that it left out.
+/// as it came, or with the organisation that it left out. The span `parent` is told as the one
+/// that asks.
 pub(super) fn finish(
     state: &State,
     grant: &Grant,
     request: &TrustedRequest,
+    (trace, parent): (&Outgoing, SpanId),
     out: &mut RequestHeader,
 ) -> Result<()> {
-    let trace = traceparent(&out.headers).map_or_else(fresh_trace, HeaderValue::try_from);
-    let trace = trace.map_err(|_| super::not_admitted())?;
     let dropped: Vec<HeaderName> =
         out.headers.keys().filter(|name| is_dropped(name)).cloned().collect();
     for name in dropped {
@@ -59,7 +57,12 @@ pub(super) fn finish(
     let host = state.host_for_upstream(&request.host);
     out.insert_header(header::HOST, host)?;
     out.insert_header("X-Request-Id", &*request.request_id)?;
-    out.insert_header("traceparent", trace)?;
+    if let Some(line) = (TraceParent { span: parent, ..trace.parent }).header() {
+        out.insert_header(TRACEPARENT, line)?;
+    }
+    if let Some(state) = &trace.state {
+        out.insert_header(TRACESTATE, state.clone())?;
+    }
     if let Some(session) = &grant.session {
         out.insert_header("X-Session-Id", session.public_id())?;
     }
@@ -118,19 +121,4 @@ fn bearer(token: &str) -> std::result::Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::try_from(value)
 }
 
-/// A trace of our own (W3C Trace Context), not sampled: nobody asked for it.
-fn fresh_trace() -> std::result::Result<HeaderValue, InvalidHeaderValue> {
-    let mut buffers = [[0; Simple::LENGTH]; 2];
-    let [trace, span] = buffers.each_mut();
-    let trace = Uuid::new_v4().as_simple().encode_lower(trace);
-    let span = Uuid::new_v4().as_simple().encode_lower(span);
-    let mut value = String::with_capacity(TRACEPARENT);
-    for part in ["00-", trace, "-", span.get(..16).unwrap_or("0000000000000001"), "-00"] {
-        value.push_str(part);
-    }
-    HeaderValue::try_from(value)
-}
-
 const BEARER: &str = "Bearer ";
-/// Characters of a `traceparent`.
-const TRACEPARENT: usize = 55;

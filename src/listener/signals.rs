@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
@@ -17,13 +18,14 @@ use tokio::{
 };
 
 use super::upgrade::End;
-use crate::{connection::crowd::Crowd, telemetry::record::Records};
+use crate::{connection::crowd::Crowd, live::Live, telemetry::record::Records};
 
 /// SIGTERM drains, SIGINT (Ctrl-C) ends at once; so does another process that takes over end this
 /// one, which then drains.
 pub(super) struct Signals {
     pub(super) draining: Arc<AtomicBool>,
     pub(super) records: Arc<Records>,
+    pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) crowd: Arc<Crowd>,
     /// Between telling that we are not ready and taking no more connections.
     pub(super) delay: Duration,
@@ -62,6 +64,7 @@ impl Signals {
     /// grace (its `grace_period_seconds` has no condition), and is the one that ends it then.
     fn end_when_idle(&self, and_alone: bool) {
         let (records, crowd) = (Arc::clone(&self.records), Arc::clone(&self.crowd));
+        let live = Arc::clone(&self.live);
         std::thread::spawn(move || {
             // What a listener had accepted when it closed is a request a moment later.
             std::thread::sleep(LAST_ARRIVALS);
@@ -69,8 +72,7 @@ impl Signals {
                 std::thread::sleep(Duration::from_millis(10));
             }
             log::info!("drained");
-            records.access.close();
-            records.audit.close();
+            super::close(&records, &live);
             std::process::exit(0);
         });
     }

@@ -5,7 +5,11 @@ use std::{future::Future, pin::Pin, time::Duration};
 use http::StatusCode;
 use openidconnect::{DiscoveryError, HttpRequest, HttpResponse};
 
-use crate::http_client::{self, BodyError};
+use crate::{
+    http_client::{self, BodyError},
+    telemetry::trace::call::Call,
+    trace_context::TRACEPARENT,
+};
 
 /// Our HTTP client as `openidconnect` takes one.
 pub(super) struct Transport {
@@ -92,7 +96,12 @@ impl Transport {
         if let Some(patience) = patience {
             *request.timeout_mut() = Some(patience);
         }
+        let mut call = Call::begin("iam", request.method(), request.url().host_str());
+        if let Some(header) = call.header() {
+            request.headers_mut().insert(TRACEPARENT, header);
+        }
         let answer = self.http.execute(request).await.map_err(|error| {
+            call.unanswered(&error);
             if error.is_connect() || error.is_builder() {
                 Failure::Unreachable
             } else if error.is_timeout() {
@@ -102,6 +111,7 @@ impl Transport {
             }
         })?;
         let status = answer.status();
+        call.answered(status);
         if status.is_redirection() {
             return Err(Failure::Redirect);
         }

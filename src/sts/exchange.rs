@@ -24,6 +24,7 @@ use crate::{
         parameter::{ParameterFault, Parameters, Resource, Scope},
         template::Template,
     },
+    telemetry::trace::call::Call,
     time::Timestamp,
 };
 
@@ -182,6 +183,7 @@ impl ExchangeClient {
                 (template.method().clone(), template.content_type(), body)
             }
         };
+        let mut call = Call::begin("exchange", &method, settings.url.host_str());
         let mut asking = http
             .request(method, settings.url.clone())
             .header(header::ACCEPT, "application/json")
@@ -191,12 +193,13 @@ impl ExchangeClient {
             asking = asking.header(header::AUTHORIZATION, proof.clone());
         }
         // The address may hold what does not belong into a log.
-        let response = asking
-            .send()
-            .await
-            .map_err(|error| unavailable(http_client::describe(&error.without_url())))?;
+        let response = call.told(asking).send().await.map_err(|error| {
+            call.unanswered(&error);
+            unavailable(http_client::describe(&error.without_url()))
+        })?;
         let status = response.status();
         let body = read_body(response, BODY_LIMIT).await;
+        call.answered(status);
         match status {
             // A service that asks us to slow down has not decided about the caller.
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {

@@ -5,6 +5,7 @@ mod connections;
 mod reading;
 mod reloads;
 mod streams;
+mod traces;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ pub use self::{
     reading::{RouteTally, Tally},
     reloads::ReloadMetrics,
     streams::{OpenStream, StreamMetrics},
+    traces::TraceMetrics,
 };
 use super::record::{Facts, Verdict};
 use crate::{perimeter, refusal::Reason, watch::report::Findings};
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub streams: StreamMetrics,
     /// Of the configuration.
     pub reloads: ReloadMetrics,
+    /// Of traces.
+    pub traces: TraceMetrics,
     /// How far the counters of the present configuration's parts were taken over.
     followed: Mutex<HashMap<(usize, &'static str), u64>>,
 }
@@ -132,6 +136,7 @@ impl Metrics {
             seconds,
             per_route,
             reloads: ReloadMetrics::new(&registry)?,
+            traces: TraceMetrics::new(&registry)?,
             followed: Mutex::default(),
             decisions: VERDICTS
                 .iter()
@@ -424,6 +429,7 @@ mod tests {
             include_str!("metrics/connections.rs"),
             include_str!("metrics/reloads.rs"),
             include_str!("metrics/streams.rs"),
+            include_str!("metrics/traces.rs"),
         );
         let mut found = 0;
         for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {

@@ -42,6 +42,7 @@ use crate::{
     permission::Permission,
     refusal::{Reason, Refusal},
     sts::Issued,
+    trace_context::TraceId,
 };
 
 /// Where records go.
@@ -79,6 +80,8 @@ pub struct Record {
 pub struct Facts {
     /// The request's id; empty until the head was read strictly.
     pub request_id: Arc<str>,
+    /// Its trace, where there is tracing.
+    pub trace: Option<TraceId>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The method.
@@ -216,6 +219,12 @@ impl Record {
         &self.records.metrics
     }
 
+    /// When the request's head was read.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Writes that the request is about to be forwarded, and waits until that is written.
     ///
     /// # Errors
@@ -298,6 +307,7 @@ impl Record {
             kind: kind.word(),
             version: (kind != Kind::Access).then_some(VERSION),
             request_id: &facts.request_id,
+            trace_id: facts.trace,
             client: facts.client,
             method: &facts.method,
             host: &facts.host,
@@ -391,6 +401,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
     client: Option<IpAddr>,
     method: &'a str,
     host: &'a str,
@@ -490,6 +502,9 @@ impl Line<'_> {
             let _ = write!(text, " client={client}");
         }
         let _ = write!(text, " request_id={}", Plain(self.request_id));
+        if let Some(trace) = self.trace_id {
+            let _ = write!(text, " trace_id={trace}");
+        }
         if let Some(detail) = self.detail {
             let _ = write!(text, " detail=\"{}\"", Plain(detail));
         }

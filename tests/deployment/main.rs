@@ -38,7 +38,13 @@ fn read(path: &str) -> String {
 
 /// The source of every metric's name.
 fn metrics() -> String {
-    ["metrics.rs", "metrics/connections.rs", "metrics/reloads.rs", "metrics/streams.rs"]
+    [
+        "metrics.rs",
+        "metrics/connections.rs",
+        "metrics/reloads.rs",
+        "metrics/streams.rs",
+        "metrics/traces.rs",
+    ]
         .map(|file| read(&format!("src/telemetry/{file}")))
         .concat()
 }

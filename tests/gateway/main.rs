@@ -52,6 +52,7 @@ mod sts_lies;
 mod support;
 mod tls;
 mod token_inspect;
+mod traces;
 mod upgrade;
 mod upstream;
 

@@ -2,6 +2,7 @@
 //! that writes down every byte it gets.
 
 pub(crate) mod authority;
+pub(crate) mod collector;
 pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod grpc;
@@ -81,6 +82,11 @@ pub(crate) fn status(answer: &str) -> u16 {
 pub(crate) fn crypto() {
     // Another test was first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The `reason` of a problem document.

@@ -1,6 +1,6 @@
 //! The process, and what it tells of itself.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -54,10 +54,18 @@ section! {
 section! {
     /// Traces by OTLP.
     pub struct Tracing {
-        /// The collector.
+        /// The collector, which takes OTLP over HTTP; without a path, traces go to `/v1/traces`.
         otlp: Url,
-        /// Share of requests that are traced, 0 to 1.
+        /// Share of requests that are traced, 0 to 1; a trusted proxy's choice goes before it.
         sample: f64 = "0.01",
+        /// PEM bundle for a private CA.
+        ca: Option<PathBuf> = "null",
+        /// Headers that the collector demands.
+        headers: BTreeMap<String, Secret> = "{}",
+        /// Say so for plain HTTP to a collector that is not loopback.
+        plaintext: bool = "false",
+        /// `service.name` of the spans.
+        service: String = "portcullis",
     }
 }
 
