@@ -16,18 +16,19 @@
 
 mod bounded;
 mod issuance;
+mod line;
 mod query_shape;
 mod resources;
 mod resumed;
 
-use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 
 use http::StatusCode;
-use serde::Serialize;
 
 pub use self::query_shape::query_shape;
 use self::{
     bounded::{MOST, bounded},
+    line::{Line, Plain},
     resources::Resources,
 };
 use super::{
@@ -393,139 +394,6 @@ impl Drop for Record {
 
 /// Bytes of a line, and some to spare.
 const USUAL_LINE: usize = 1024;
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: jiff::Timestamp,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<TraceId>,
-    client: Option<IpAddr>,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    named: Option<Organisation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roles: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    permissions: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    own_organisation: Option<Organisation>,
-    route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resources: Option<Resources<'a>>,
-    upstream: Option<&'a str>,
-    proof: Option<&'static str>,
-    issuer: Option<&'a str>,
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    technical_user: Option<&'a str>,
-    organisation: Option<Organisation>,
-    decision: Option<&'static str>,
-    credential: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audience: Option<&'a str>,
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    would_refuse: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_received: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<f64>,
-}
-
-impl Line<'_> {
-    /// For a terminal: what happened first, then to whom, on which route and why.
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{} {:<6} {} {} {} {:.1}ms",
-            self.time.strftime("%H:%M:%S%.3f"),
-            self.kind,
-            self.status.unwrap_or_default(),
-            self.method,
-            Plain(self.path),
-            self.duration_ms.unwrap_or_default(),
-        );
-        let named = [
-            ("decision", self.decision),
-            ("reason", self.reason),
-            ("would_refuse", self.would_refuse),
-            ("event", self.event),
-            ("route", self.route),
-            ("upstream", self.upstream),
-            ("credential", self.credential),
-            ("subject", self.subject),
-            ("token_id", self.token_id),
-            ("query", self.query),
-        ];
-        for (name, value) in named {
-            if let Some(value) = value {
-                let _ = write!(text, " {name}={}", Plain(value));
-            }
-        }
-        let organisations = [
-            ("organisation", self.organisation),
-            ("named", self.named),
-            ("own_organisation", self.own_organisation),
-        ];
-        for (name, organisation) in organisations {
-            if let Some(organisation) = organisation {
-                let _ = write!(text, " {name}={organisation}");
-            }
-        }
-        for (name, held) in [("roles", &self.roles), ("permissions", &self.permissions)] {
-            if let Some(held) = held {
-                let _ = write!(text, " {name}={}", Plain(&held.join(",")));
-            }
-        }
-        if let Some(client) = self.client {
-            let _ = write!(text, " client={client}");
-        }
-        let _ = write!(text, " request_id={}", Plain(self.request_id));
-        if let Some(trace) = self.trace_id {
-            let _ = write!(text, " trace_id={trace}");
-        }
-        if let Some(detail) = self.detail {
-            let _ = write!(text, " detail=\"{}\"", Plain(detail));
-        }
-        text
-    }
-}
-
-/// Text from outside on a terminal: control characters are escaped, so no line can be forged.
-struct Plain<'a>(&'a str);
-
-impl std::fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|character| {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())
-            } else {
-                f.write_char(character)
-            }
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ fn alerts_look_at_metrics_that_there_are() {
         include_str!("../metrics.rs"),
         include_str!("connections.rs"),
         include_str!("reloads.rs"),
+        include_str!("streams.rs"),
         include_str!("traces.rs"),
     );
     let mut found = 0;
