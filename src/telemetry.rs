@@ -18,8 +18,11 @@ use serde_json::{Map, Value};
 pub enum Format {
     /// One JSON object a line.
     Json,
-    /// For people.
-    Text,
+    /// For people, one record a line, in columns.
+    Text {
+        /// For a terminal that shows colours.
+        coloured: bool,
+    },
 }
 
 /// Starts diagnostics on standard error. Called once; a second call does nothing.
@@ -43,7 +46,8 @@ pub fn start_diagnostics(level: LevelFilter, format: Format) {
     }
     match format {
         Format::Json => builder.format(json_line),
-        Format::Text => builder.format_target(false).format_timestamp_millis(),
+        // It finds out about colours by itself.
+        Format::Text { .. } => builder.format_target(false).format_timestamp_millis(),
     };
     if builder.try_init().is_err() {
         log::debug!("diagnostics were started before");

@@ -40,7 +40,8 @@ pub(super) fn run(path: &Path, extensions: &Arc<Extensions>, sinks: Sinks, upgra
     };
     files.extend(assembly::files(&loaded.config));
     let config = &loaded.config;
-    telemetry::start_diagnostics(level(config.logs.level), format(config));
+    let format = format(config, &io::stderr(), variable);
+    telemetry::start_diagnostics(level(config.logs.level), format);
     install_crypto();
     let assembly = match assemble(&loaded, extensions) {
         Ok(assembly) => assembly,
@@ -179,18 +180,36 @@ fn target(
 
 /// Files and the syslog are read by programs, so only a terminal gets text unasked.
 fn format_for(to: &LogTarget, config: &Config) -> Format {
-    match (to, config.logs.format) {
-        (LogTarget::File(_) | LogTarget::Syslog(_), None) => Format::Json,
-        _ => format(config),
+    match to {
+        LogTarget::Stdout => format(config, &io::stdout(), variable),
+        LogTarget::Stderr => format(config, &io::stderr(), variable),
+        LogTarget::Off | LogTarget::File(_) | LogTarget::Syslog(_) => match config.logs.format {
+            Some(LogFormat::Text) => Format::Text { coloured: false },
+            Some(LogFormat::Json) | None => Format::Json,
+        },
     }
 }
 
-fn format(config: &Config) -> Format {
+/// Text unasked on a terminal alone, and colours only there (<https://no-color.org>).
+fn format(
+    config: &Config,
+    to: &impl IsTerminal,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Format {
+    let terminal = to.is_terminal();
     match config.logs.format {
-        Some(LogFormat::Text) => Format::Text,
-        None if io::stdout().is_terminal() => Format::Text,
-        Some(LogFormat::Json) | None => Format::Json,
+        Some(LogFormat::Json) => Format::Json,
+        None if !terminal => Format::Json,
+        Some(LogFormat::Text) | None => {
+            let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || variable("TERM").is_some_and(|kind| kind == "dumb");
+            Format::Text { coloured: terminal && !unwanted }
+        }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 const fn level(level: Level) -> LevelFilter {

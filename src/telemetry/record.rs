@@ -349,7 +349,7 @@ impl Record {
         };
         let mut bytes = match format {
             Format::Json => json(&line),
-            Format::Text => line.text().into_bytes(),
+            Format::Text { coloured } => line.text(coloured).into_bytes(),
         };
         bytes.push(b'\n');
         bytes

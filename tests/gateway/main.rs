@@ -40,6 +40,7 @@ mod refresh;
 mod reload;
 mod replicas;
 mod revoked;
+mod secrets;
 mod separation;
 mod slow_answers;
 mod soak;

@@ -148,6 +148,70 @@ technical_users: {{ wrpr: {{ client: {{ id: wrpr, secret: {TECHNICAL} }} }} }}
         browser
     }
 
+    /// The provider ends another one.
+    async fn provider_ends_one(&mut self) {
+        let mut other = self.log_in(600).await;
+        let claims = self.provider.logout_claims(&json!({ "sid": "sid-2" }));
+        let logout_token = self.provider.key.sign("logout+jwt", &claims);
+        self.secrets.add(&logout_token);
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("logout_token", &logout_token)
+            .finish();
+        let post = client()
+            .post(self.url("/.portcullis/backchannel-logout"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        assert_eq!(post.send().await.unwrap().status(), 200);
+        assert_eq!(other.fetch(&self.url("/desk/page")).await.status(), 401);
+    }
+
+    /// A good token over both protocols, a technical user, and a token that is none.
+    async fn programs(&mut self) {
+        let token = self.token();
+        for target in ["/api/credential/v1", "/as/cron", "/api/desk/v1/me"] {
+            assert_eq!(self.get(target, &token).await, 200, "{target}");
+        }
+        let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+        let get = http2.get(self.url("/api/credential/v1")).bearer_auth(&token);
+        assert_eq!(get.send().await.unwrap().status(), 200);
+        let wrong = format!("{}{}", &token[..token.len() - 30], "A".repeat(30));
+        self.secrets.add(&wrong);
+        assert_eq!(self.get("/api/credential/v1", &wrong).await, 401);
+        assert_eq!(self.get("/gone", &token).await, 502);
+        self.secrets_elsewhere(&token).await;
+    }
+
+    /// Secrets where they do not belong: in queries, bodies, cookies, broken heads.
+    async fn secrets_elsewhere(&mut self, token: &str) {
+        for name in ["query", "body", "cookie", "head", "basic"] {
+            self.secrets.add(&format!("made-up-secret-in-the-{name}"));
+        }
+        for path in ["/api/credential/v1", "/ssi/x", "/nowhere", "/.portcullis/callback"] {
+            let target = format!("{path}?code=made-up-secret-in-the-query&access_token={token}");
+            client().get(self.url(&target)).send().await.unwrap();
+        }
+        let post = client().post(self.url("/api/credential/v1")).bearer_auth(token);
+        post.body("{\"password\":\"made-up-secret-in-the-body\"}").send().await.unwrap();
+        let get = client().get(self.url("/desk/x"));
+        let get = get.header("cookie", "portcullis=1.made-up-secret-in-the-cookie; other=1");
+        get.send().await.unwrap();
+        let get = client().get(self.url("/desk/x"));
+        get.basic_auth("alice", Some("made-up-secret-in-the-basic")).send().await.unwrap();
+        for head in [
+            "Authorization: Bearer made-up-secret-in-the-head\r\nAuthorization: Bearer x\r\n",
+            "Authorization: Bearer made-up-secret-in-the-head\r\nHost: elsewhere\r\n",
+            "Cookie: portcullis=made-up-secret-in-the-head\r\nTransfer-Encoding: gzip\r\n",
+            "Authorization: made-up-secret-in-the-head\r\nBroken line\r\n",
+            "X: \u{1}\r\nAuthorization: made-up-secret-in-the-head\r\n",
+        ] {
+            let request = format!(
+                "GET /api/credential/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n"
+            );
+            let answer = raw(self.gateway.address, request.as_bytes()).await;
+            assert!((400..500).contains(&status(&answer)), "{head}: {answer}");
+        }
+    }
+
     async fn get(&self, target: &str, token: &str) -> u16 {
         client().get(self.url(target)).bearer_auth(token).send().await.unwrap().status().as_u16()
     }
@@ -180,62 +244,8 @@ async fn no_secret_is_in_any_log_metric_or_span_of_a_whole_run() {
         world.note(&browser);
     }
 
-    // The provider ends another one.
-    let mut other = world.log_in(600).await;
-    let claims = world.provider.logout_claims(&json!({ "sid": "sid-2" }));
-    let logout_token = world.provider.key.sign("logout+jwt", &claims);
-    world.secrets.add(&logout_token);
-    let form = form_urlencoded::Serializer::new(String::new())
-        .append_pair("logout_token", &logout_token)
-        .finish();
-    let post = client()
-        .post(world.url("/.portcullis/backchannel-logout"))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(form);
-    assert_eq!(post.send().await.unwrap().status(), 200);
-    assert_eq!(other.fetch(&world.url("/desk/page")).await.status(), 401);
-
-    // Programs: a good token over both protocols, a technical user, and a token that is none.
-    let token = world.token();
-    for target in ["/api/credential/v1", "/as/cron", "/api/desk/v1/me"] {
-        assert_eq!(world.get(target, &token).await, 200, "{target}");
-    }
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
-    let get = http2.get(world.url("/api/credential/v1")).bearer_auth(&token);
-    assert_eq!(get.send().await.unwrap().status(), 200);
-    let wrong = format!("{}{}", &token[..token.len() - 30], "A".repeat(30));
-    world.secrets.add(&wrong);
-    assert_eq!(world.get("/api/credential/v1", &wrong).await, 401);
-    assert_eq!(world.get("/gone", &token).await, 502);
-
-    // Secrets where they do not belong: in queries, bodies, cookies, broken heads.
-    for name in ["query", "body", "cookie", "head", "path", "basic"] {
-        world.secrets.add(&format!("made-up-secret-in-the-{name}"));
-    }
-    for path in ["/api/credential/v1", "/ssi/x", "/nowhere", "/.portcullis/callback"] {
-        let target = format!("{path}?code=made-up-secret-in-the-query&access_token={token}");
-        client().get(world.url(&target)).send().await.unwrap();
-    }
-    let post = client().post(world.url("/api/credential/v1")).bearer_auth(&token);
-    post.body("{\"password\":\"made-up-secret-in-the-body\"}").send().await.unwrap();
-    let get = client().get(world.url("/desk/x"));
-    let get = get.header("cookie", "portcullis=1.made-up-secret-in-the-cookie; other=1");
-    get.send().await.unwrap();
-    let get = client().get(world.url("/desk/x"));
-    get.basic_auth("alice", Some("made-up-secret-in-the-basic")).send().await.unwrap();
-    for head in [
-        "Authorization: Bearer made-up-secret-in-the-head\r\nAuthorization: Bearer x\r\n",
-        "Authorization: Bearer made-up-secret-in-the-head\r\nHost: elsewhere\r\n",
-        "Cookie: portcullis=made-up-secret-in-the-head\r\nTransfer-Encoding: gzip\r\n",
-        "Authorization: made-up-secret-in-the-head\r\nBroken line\r\n",
-        "X: \u{1}\r\nAuthorization: made-up-secret-in-the-head\r\n",
-    ] {
-        let request = format!(
-            "GET /api/credential/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n"
-        );
-        let answer = raw(world.gateway.address, request.as_bytes()).await;
-        assert!((400..500).contains(&status(&answer)), "{head}: {answer}");
-    }
+    world.provider_ends_one().await;
+    world.programs().await;
 
     // A configuration with a slip is read again, and then the end.
     let slip = std::fs::read_to_string(world.gateway.file()).unwrap();

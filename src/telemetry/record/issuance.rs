@@ -44,7 +44,7 @@ impl Records {
         };
         let mut bytes = match self.audit.format() {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
-            Format::Text => line.text().into_bytes(),
+            Format::Text { .. } => line.text().into_bytes(),
         };
         bytes.push(b'\n');
         self.audit.send(bytes);

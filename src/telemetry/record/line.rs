@@ -68,16 +68,24 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// For a terminal: what happened first, then to whom, on which route and why.
-    pub(super) fn text(&self) -> String {
+    /// For people: what happened first, in columns, then to whom, on which route and why.
+    pub(super) fn text(&self, coloured: bool) -> String {
+        let Self { method, .. } = self;
+        let paint = |colour| if coloured { colour } else { "" };
+        let (dim, end) = (paint(DIM), paint(END));
+        let status = self.status.unwrap_or_default();
         let mut text = format!(
-            "{} {:<6} {} {} {} {:.1}ms",
+            "{dim}{}{end} {:<12} {}{status:>3}{end} {method:<7} {:>9.1}ms {}",
             self.time.strftime("%H:%M:%S%.3f"),
             self.kind,
-            self.status.unwrap_or_default(),
-            self.method,
-            Plain(self.path),
+            paint(match status {
+                200..300 => GREEN,
+                300..400 => CYAN,
+                400..500 => YELLOW,
+                _ => RED,
+            }),
             self.duration_ms.unwrap_or_default(),
+            Plain(self.path),
         );
         let named = [
             ("decision", self.decision),
@@ -93,7 +101,8 @@ impl Line<'_> {
         ];
         for (name, value) in named {
             if let Some(value) = value {
-                let _ = write!(text, " {name}={}", Plain(value));
+                let value = Plain(value);
+                let _ = write!(text, " {dim}{name}={end}{value}");
             }
         }
         let organisations = [
@@ -103,27 +112,34 @@ impl Line<'_> {
         ];
         for (name, organisation) in organisations {
             if let Some(organisation) = organisation {
-                let _ = write!(text, " {name}={organisation}");
+                let _ = write!(text, " {dim}{name}={end}{organisation}");
             }
         }
         for (name, held) in [("roles", &self.roles), ("permissions", &self.permissions)] {
             if let Some(held) = held {
-                let _ = write!(text, " {name}={}", Plain(&held.join(",")));
+                let _ = write!(text, " {dim}{name}={end}{}", Plain(&held.join(",")));
             }
         }
         if let Some(client) = self.client {
-            let _ = write!(text, " client={client}");
+            let _ = write!(text, " {dim}client={end}{client}");
         }
-        let _ = write!(text, " request_id={}", Plain(self.request_id));
+        let _ = write!(text, " {dim}request_id={end}{}", Plain(self.request_id));
         if let Some(trace) = self.trace_id {
-            let _ = write!(text, " trace_id={trace}");
+            let _ = write!(text, " {dim}trace_id={end}{trace}");
         }
         if let Some(detail) = self.detail {
-            let _ = write!(text, " detail=\"{}\"", Plain(detail));
+            let _ = write!(text, " {dim}detail={end}\"{}\"", Plain(detail));
         }
         text
     }
 }
+
+const DIM: &str = "\x1b[2m";
+const END: &str = "\x1b[0m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
 
 /// Text from outside on a terminal: control characters are escaped, so no line can be forged.
 pub(super) struct Plain<'a>(pub(super) &'a str);

@@ -28,7 +28,7 @@ impl Records {
         };
         let mut bytes = match self.audit.format() {
             Format::Json => serde_json::to_vec(&line).unwrap_or_default(),
-            Format::Text => {
+            Format::Text { .. } => {
                 let time = line.time.strftime("%H:%M:%S%.3f");
                 format!("{time} {} lost={}", line.kind, line.lost).into_bytes()
             }

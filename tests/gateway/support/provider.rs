@@ -71,6 +71,7 @@ struct Book {
     logins: u64,
     refreshes: usize,
     reused: usize,
+    secrets: Vec<String>,
 }
 
 impl Provider {
@@ -119,6 +120,11 @@ impl Provider {
     /// How many of them had been used before.
     pub(crate) fn reused(&self) -> usize {
         self.book().reused
+    }
+
+    /// Everything that it has issued and was shown and that nobody else may know.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.book().secrets.clone()
     }
 
     /// A logout token's claims, for a session of the provider.
@@ -171,6 +177,9 @@ impl Provider {
             answer["refresh_token"] = refresh_token.into();
             answer["id_token"] = self.key.sign("JWT", &id).into();
         }
+        let issued = ["access_token", "refresh_token", "id_token"];
+        let issued = issued.iter().filter_map(|name| answer[name].as_str().map(str::to_owned));
+        self.book().secrets.extend(issued);
         if let Some(seconds) = script.refresh_expires_in {
             answer["refresh_expires_in"] = seconds.into();
         }
@@ -228,6 +237,12 @@ async fn authorize(State(provider): State<Arc<Provider>>, Query(query): Query<Fi
 async fn token(State(provider): State<Arc<Provider>>, Form(form): Form<Fields>) -> Response {
     let refused =
         || (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
+    let shown =
+        ["code", "code_verifier", "refresh_token"].iter().filter_map(|name| form.get(*name));
+    provider.book().secrets.extend(shown.cloned());
+    if form["grant_type"] == "client_credentials" {
+        return Json(provider.tokens(0, None)).into_response();
+    }
     if let Some(code) = form.get("code") {
         let nonce = provider.book().codes.remove(code);
         let Some(nonce) = nonce else { return refused() };
