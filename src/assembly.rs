@@ -64,7 +64,7 @@ pub struct Assembly {
     /// Upstreams whose documents are compared with the routes.
     pub watches: Vec<Arc<Watch>>,
     /// The share of requests that are traced, and where their spans go.
-    pub tracing: Option<(f64, trace::Settings)>,
+    pub tracing: Option<Box<(f64, trace::Settings)>>,
 }
 
 /// Something that the configuration's own checks could not see.

@@ -241,7 +241,8 @@ impl ProxyHttp for Gateway {
             tracing::begin(&tracer, session, cx);
         }
         let admitted = match cx.recording.current() {
-            Some(request) => request.scope(Self::admit(session, cx)).await,
+            // Not in every request's memory.
+            Some(request) => Box::pin(request.scope(Self::admit(session, cx))).await,
             None => Self::admit(session, cx).await,
         };
         cx.recording.decided(admitted.as_ref().err().map(|refusal| refusal.reason));

@@ -9,7 +9,7 @@ use super::Defects;
 use crate::{config::Config, telemetry::trace::Settings};
 
 /// `None` where nothing is traced, or a defect is noted.
-pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Option<(f64, Settings)> {
+pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Option<Box<(f64, Settings)>> {
     let tracing = config.tracing.as_ref()?;
     let http = super::http(tracing.ca.as_ref(), TIMEOUT, "tracing.ca", defects)?;
     let mut url = tracing.otlp.clone();
@@ -28,7 +28,7 @@ pub(super) fn assemble(config: &Config, defects: &mut Defects) -> Option<(f64, S
         }
     }
     let (service, instance) = (tracing.service.clone(), Uuid::new_v4().to_string());
-    Some((tracing.sample, Settings { http, url, headers, service, instance }))
+    Some(Box::new((tracing.sample, Settings { http, url, headers, service, instance })))
 }
 
 /// For one batch.

@@ -63,7 +63,7 @@ fn read_all(text: &str, loaded: &Loaded) -> Vec<Case> {
 pub(super) async fn outcomes(text: &str) -> Outcomes {
     let (loaded, explainer) = world();
     let explainer = Box::new(explainer);
-    run(read_all(text, &loaded), &loaded, &explainer, NOW).await.unwrap()
+    Box::pin(run(read_all(text, &loaded), &loaded, &explainer, NOW)).await.unwrap()
 }
 
 #[test]

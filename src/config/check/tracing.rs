@@ -12,9 +12,8 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
     }
     let url = &tracing.otlp;
     let collector = here.key("otlp");
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        let message = "holds what belongs into tracing.headers: a name, a password or a query";
-        notes.fault(&collector, message);
+    if url.query().is_some() {
+        notes.fault(&collector, "has a query; what the collector demands goes into headers");
     }
     plain_text(url, tracing.plaintext, &collector, "tracing.plaintext", notes);
     if tracing.service.trim().is_empty() {
@@ -53,8 +52,8 @@ mod tests {
             ("{ otlp: 'http://127.0.0.1:4318', sample: -0.1 }", "must be from 0 to 1"),
             ("{ otlp: 'grpc://127.0.0.1:4317' }", "not an http or https URL"),
             ("{ otlp: 'http://collector:4318' }", "tracing.plaintext: true"),
-            ("{ otlp: 'https://u:p@collector' }", "belongs into tracing.headers"),
-            ("{ otlp: 'https://collector?key=1' }", "belongs into tracing.headers"),
+            ("{ otlp: 'https://u:p@collector' }", "must not hold a user name"),
+            ("{ otlp: 'https://collector?key=1' }", "goes into headers"),
             ("{ otlp: 'https://collector', service: ' ' }", "is empty"),
             ("{ otlp: 'https://collector', headers: { 'a b': x } }", "no name of a header"),
             ("{ otlp: 'https://collector', headers: { Host: x } }", "written by the gateway"),

@@ -83,7 +83,6 @@ impl Call {
     }
 
     /// Tells the other side which trace it is a part of.
-    #[must_use]
     pub fn told(&self, request: RequestBuilder) -> RequestBuilder {
         match self.header() {
             Some(header) => request.header(TRACEPARENT, header),

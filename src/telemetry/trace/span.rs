@@ -74,6 +74,7 @@ pub struct Clock {
 impl Clock {
     /// `began` is this many nanoseconds ago, at most.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "nanoseconds, and nothing is decided by them")]
     pub fn since(began: Instant) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = now.saturating_sub(began.elapsed());
