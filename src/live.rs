@@ -20,7 +20,7 @@ use crate::{
     perimeter::Perimeter,
     sts::issuer::watch::KeyFiles,
     telemetry::{
-        metrics::{RouteCounters, Scrape},
+        metrics::{Door, RouteCounters, Scrape},
         record::Records,
         trace::{self, Exporter, Tracer},
     },
@@ -73,6 +73,8 @@ impl Live {
             tracing,
         } = assembly;
         if let Some(sts) = &state.sts {
+            let seconds = records.metrics.exchanges.seconds.clone();
+            sts.time_to(move |taken| seconds.observe(taken.as_secs_f64()));
             let records = Arc::clone(records);
             sts.report_to(move |issuance| records.issued(issuance));
         }
@@ -86,7 +88,7 @@ impl Live {
             keys: keys.into_iter().filter_map(|(name, keys)| Some((name, keys?))).collect(),
             watches,
             perimeter,
-            tracer: tracing.and_then(|tracing| tracer(tracing, records)),
+            tracer: tracing.and_then(|tracing| tracer(*tracing, records)),
             provider,
             key_files,
         }
@@ -179,11 +181,18 @@ impl Live {
         let exchanges = state.sts.as_ref().map(|sts| sts.outcomes().read());
         let sessions = state.browsers.as_ref().map(|browsers| &browsers.sessions);
         let refreshes = sessions.map(|sessions| sessions.refreshes());
+        let checks = sessions.map(|sessions| sessions.checks());
+        let door = state
+            .sts
+            .as_ref()
+            .map(|sts| Door { entries: sts.kept(), breaker_open: !sts.breaker_is_closed() });
         let lookups = state.lookups.outcomes();
         to(&Scrape {
             lookups: &lookups,
             exchanges: exchanges.as_ref().map_or(&[], |outcomes| &outcomes[..]),
             refreshes: refreshes.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            checks: checks.as_ref().map_or(&[], |outcomes| &outcomes[..]),
+            door,
             dropped: &[("access", records.access.dropped()), ("audit", records.audit.dropped())],
             written: &[("access", records.access.writes()), ("audit", records.audit.writes())],
             upstreams: &upstreams,

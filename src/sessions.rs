@@ -6,6 +6,7 @@
 //! wait. What a response owes the browser for it travels in [`PendingCookies`] and is settled when
 //! the response is written, whoever writes it: a background refresh may land in between.
 
+mod checks;
 mod cookie_store;
 pub(crate) mod redis_store;
 mod refreshes;
@@ -19,6 +20,7 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use self::{
+    checks::Checks,
     renewal::{Attempt, Landed, Renewer},
     store::Loaded,
     watched::{Watched, Watching},
@@ -64,6 +66,7 @@ pub struct Sessions {
     limits: Limits,
     renewer: Arc<Renewer>,
     watched: Arc<Watched>,
+    checks: Checks,
 }
 
 /// What a request's session came to.
@@ -134,7 +137,8 @@ impl Sessions {
         let watched = before.map(|before| Arc::clone(&before.watched)).unwrap_or_default();
         let before = before.map(|before| &*before.renewer);
         let renewer = Renewer::new(Arc::clone(&store), provider, verify_iam, before);
-        Self { jar, store, limits, renewer: Arc::new(renewer), watched }
+        let checks = Checks::default();
+        Self { jar, store, limits, renewer: Arc::new(renewer), watched, checks }
     }
 
     /// Where they are.
@@ -157,6 +161,17 @@ impl Sessions {
     /// The session of a request that is activity of its user: its idle time-out slides, and its
     /// tokens are renewed. A request whose tokens still serve waits for nobody.
     pub async fn find(
+        &self,
+        cookies: &Cookies<'_>,
+        pending: &mut PendingCookies,
+        now: Timestamp,
+    ) -> Found {
+        let found = self.look(cookies, pending, now).await;
+        self.checks.count(&found);
+        found
+    }
+
+    async fn look(
         &self,
         cookies: &Cookies<'_>,
         pending: &mut PendingCookies,
@@ -351,6 +366,12 @@ impl Sessions {
     #[must_use]
     pub fn is_up(&self) -> Option<bool> {
         self.store.is_up()
+    }
+
+    /// Sessions that requests came with since the start, by what was found.
+    #[must_use]
+    pub fn checks(&self) -> [(&'static str, u64); 4] {
+        self.checks.read()
     }
 
     /// Attempts to renew tokens since the start, by what came of them.

@@ -89,10 +89,14 @@ struct Inner {
     since: Instant,
     outcomes: Outcomes,
     report: OnceLock<Report>,
+    timing: OnceLock<Timing>,
 }
 
 /// Is told of every issued token.
 type Report = Box<dyn Fn(&Issuance<'_>) + Send + Sync>;
+
+/// Is told how long each exchange took.
+type Timing = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// One trip to the token service.
 struct Errand {
@@ -127,6 +131,7 @@ impl Sts {
             since: Instant::now(),
             outcomes: Outcomes::default(),
             report: OnceLock::new(),
+            timing: OnceLock::new(),
         }))
     }
 
@@ -196,6 +201,19 @@ impl Sts {
         if self.0.report.set(Box::new(report)).is_err() {
             log::debug!("sts: issued tokens are reported already");
         }
+    }
+
+    /// Tells `timing` how long each exchange takes from now on; only the first call counts.
+    pub fn time_to(&self, timing: impl Fn(Duration) + Send + Sync + 'static) {
+        if self.0.timing.set(Box::new(timing)).is_err() {
+            log::debug!("sts: exchanges are timed already");
+        }
+    }
+
+    /// How many tokens are kept, about.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.0.store.kept()
     }
 
     /// What came of the asks so far.
@@ -373,7 +391,11 @@ impl Inner {
         }
         let started = Instant::now();
         let result = client.exchange(&errand.request, now).await;
-        let now = now + started.elapsed();
+        let taken = started.elapsed();
+        if let Some(timing) = self.timing.get() {
+            timing(taken);
+        }
+        let now = now + taken;
         self.with_breaker(|breaker, at| match &result {
             Err(ExchangeError::Unavailable(_)) => breaker.failure(&pass, at),
             // A refusal and a lie are answers too. If they opened the breaker, one caller whose

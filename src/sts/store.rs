@@ -55,6 +55,11 @@ impl Store {
         Self { lifetimes, negative, tokens, refused }
     }
 
+    /// How many tokens there are, about: what has ended is cleared away in its own time.
+    pub(super) fn kept(&self) -> u64 {
+        self.tokens.entry_count()
+    }
+
     /// The token of this key, if it may still be handed out.
     pub(super) async fn serving(&self, key: &Key, now: Timestamp) -> Option<Arc<Kept>> {
         self.tokens.get(key).await.filter(|kept| kept.lease.serves(now))

@@ -1,8 +1,10 @@
 //! Prometheus metrics. Labels come from the configuration and from fixed words, never from a
 //! request, so their number is bounded.
 
+mod catalogue;
 mod connections;
 mod drift;
+mod exchanges;
 mod perimeter;
 mod reading;
 mod reloads;
@@ -14,25 +16,30 @@ mod traces;
 use std::{collections::HashMap, sync::Mutex};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
+use self::{
+    catalogue::Catalogue, drift::DriftMetrics, perimeter::PerimeterMetrics,
+    sessions::SessionMetrics,
+};
 pub use self::{
+    catalogue::Described,
     connections::{ConnectionMetrics, Handshake},
+    exchanges::{Door, ExchangeMetrics},
     reading::{RouteTally, Tally},
     reloads::ReloadMetrics,
     scrape::Scrape,
     streams::{OpenStream, StreamMetrics},
     traces::TraceMetrics,
 };
-use self::{drift::DriftMetrics, perimeter::PerimeterMetrics, sessions::SessionMetrics};
 use super::record::{Facts, Verdict};
 use crate::refusal::Reason;
 
 /// Every metric of the gateway.
 pub struct Metrics {
     registry: Registry,
+    described: Vec<Described>,
     requests: IntCounterVec,
     seconds: HistogramVec,
     per_route: bool,
@@ -41,13 +48,13 @@ pub struct Metrics {
     trial_refusals: IntCounterVec,
     in_flight: IntGauge,
     sessions: SessionMetrics,
-    exchanges: IntCounterVec,
-    events: IntCounterVec,
     upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
     drift: DriftMetrics,
+    /// Of the token service.
+    pub exchanges: ExchangeMetrics,
     /// Of the listeners.
     pub connections: ConnectionMetrics,
     /// Of answers that last.
@@ -81,94 +88,97 @@ impl Metrics {
     /// # Errors
     /// Only when two metrics share a name, which is a mistake in this file.
     pub fn new(per_route: bool) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let requests = counters(
+        let mut catalogue = Catalogue::default();
+        let requests = catalogue.counters(
             "portcullis_requests_total",
             "Requests by route and status class; none: the client left before an answer.",
             &["route", "status"],
         )?;
-        let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "portcullis_request_duration_seconds",
-                "Time from the end of the request's head to the end of the response.",
-            )
-            .buckets(vec![
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-                10.0,
-            ]),
+        let seconds = catalogue.seconds_by(
+            "portcullis_request_duration_seconds",
+            "Time from the end of the request's head to the end of the response.",
             &["route"],
         )?;
-        registry.register(Box::new(seconds.clone()))?;
-        let decisions = counters("portcullis_decisions_total", "Decisions.", &["decision"])?;
-        let refusals =
-            counters("portcullis_refusals_total", "Requests refused, by reason.", &["reason"])?;
-        let in_flight = IntGauge::new("portcullis_requests_in_flight", "Requests under way.")?;
-        registry.register(Box::new(in_flight.clone()))?;
-        let build = gauges("portcullis_build_info", "Always 1.", &["version"])?;
+        let in_flight = catalogue.gauge("portcullis_requests_in_flight", "Requests under way.")?;
+        let decisions = catalogue.counters(
+            "portcullis_decisions_total",
+            "Decisions: forward, login, refuse, own (answered by one of our own endpoints).",
+            &["decision"],
+        )?;
+        let refusals = catalogue.counters(
+            "portcullis_refusals_total",
+            "Requests refused, by reason.",
+            &["reason"],
+        )?;
+        let trial_refusals = catalogue.counters(
+            "portcullis_trial_refusals_total",
+            "Requests let pass that would have been refused, by reason.",
+            &["reason"],
+        )?;
+        let upstream_ready = catalogue.gauges(
+            "portcullis_upstream_ready",
+            "Whether an upstream has a healthy server.",
+            &["upstream"],
+        )?;
+        let sessions = SessionMetrics::new(&mut catalogue)?;
+        let exchanges = ExchangeMetrics::new(&mut catalogue)?;
+        let jwks_age = catalogue.gauges(
+            "portcullis_jwks_age_seconds",
+            "Time since the keys of an issuer were last read; -1: never.",
+            &["issuer"],
+        )?;
+        let perimeter = PerimeterMetrics::new(&mut catalogue)?;
+        let drift = DriftMetrics::new(&mut catalogue)?;
+        let records_dropped = catalogue.counters(
+            "portcullis_records_dropped_total",
+            "Records lost because their target was too slow or broken.",
+            &["kind"],
+        )?;
+        let traces = TraceMetrics::new(&mut catalogue)?;
+        let connections = ConnectionMetrics::new(&mut catalogue)?;
+        let streams = StreamMetrics::new(&mut catalogue)?;
+        let reloads = ReloadMetrics::new(&mut catalogue)?;
+        let build = catalogue.gauges("portcullis_build_info", "Always 1.", &["version"])?;
         build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        catalogue.process()?;
+        let decisions = VERDICTS
+            .iter()
+            .map(|verdict| decisions.get_metric_with_label_values(&[verdict.word()]))
+            .collect::<Result<_, _>>()?;
+        let refusals = Reason::ALL
+            .iter()
+            .map(|reason| refusals.get_metric_with_label_values(&[reason.word()]))
+            .collect::<Result<_, _>>()?;
+        let (registry, described) = catalogue.done();
         Ok(Self {
+            registry,
+            described,
             requests,
             seconds,
             per_route,
-            reloads: ReloadMetrics::new(&registry)?,
-            traces: TraceMetrics::new(&registry)?,
-            followed: Mutex::default(),
-            decisions: VERDICTS
-                .iter()
-                .map(|verdict| decisions.get_metric_with_label_values(&[verdict.word()]))
-                .collect::<Result<_, _>>()?,
-            refusals: Reason::ALL
-                .iter()
-                .map(|reason| refusals.get_metric_with_label_values(&[reason.word()]))
-                .collect::<Result<_, _>>()?,
-            trial_refusals: counters(
-                "portcullis_trial_refusals_total",
-                "Requests let pass that would have been refused, by reason.",
-                &["reason"],
-            )?,
+            decisions,
+            refusals,
+            trial_refusals,
             in_flight,
-            sessions: SessionMetrics::new(&registry)?,
-            exchanges: counters(
-                "portcullis_app_tokens_total",
-                "App tokens asked for, by outcome.",
-                &["outcome"],
-            )?,
-            events: counters(
-                "portcullis_login_events_total",
-                "What happened at our own endpoints: logins, logouts, token exchanges.",
-                &["event"],
-            )?,
-            upstream_ready: gauges(
-                "portcullis_upstream_ready",
-                "Whether an upstream has a healthy server.",
-                &["upstream"],
-            )?,
-            records_dropped: counters(
-                "portcullis_records_dropped_total",
-                "Records lost because their target was too slow or broken.",
-                &["kind"],
-            )?,
-            perimeter: PerimeterMetrics::new(&registry)?,
-            jwks_age: gauges(
-                "portcullis_jwks_age_seconds",
-                "Time since the keys of an issuer were last read; -1: never.",
-                &["issuer"],
-            )?,
-            drift: DriftMetrics::new(&registry)?,
-            connections: ConnectionMetrics::new(&registry)?,
-            streams: StreamMetrics::new(&registry)?,
-            registry,
+            sessions,
+            exchanges,
+            upstream_ready,
+            records_dropped,
+            perimeter,
+            jwks_age,
+            drift,
+            connections,
+            streams,
+            reloads,
+            traces,
+            followed: Mutex::default(),
         })
+    }
+
+    /// What each metric is, in the order of the list.
+    #[must_use]
+    pub fn described(&self) -> &[Described] {
+        &self.described
     }
 
     /// Counters for the routes of a configuration; `labels` are their patterns, in the order of
@@ -220,7 +230,7 @@ impl Metrics {
             self.trial_refusals.with_label_values(&[reason.word()]).inc();
         }
         if let Some(event) = facts.event {
-            self.events.with_label_values(&[event]).inc();
+            self.sessions.happened(event, facts);
         }
     }
 

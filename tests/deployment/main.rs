@@ -36,17 +36,23 @@ fn read(path: &str) -> String {
     fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The source of every metric's name.
-fn metrics() -> String {
-    [
-        "metrics.rs",
-        "metrics/connections.rs",
-        "metrics/reloads.rs",
-        "metrics/streams.rs",
-        "metrics/traces.rs",
-    ]
-        .map(|file| read(&format!("src/telemetry/{file}")))
-        .concat()
+/// The name of every metric.
+fn metrics() -> Vec<String> {
+    let metrics = portcullis::telemetry::metrics::Metrics::new(true).unwrap();
+    metrics.described().iter().map(|it| it.name.clone()).collect()
+}
+
+/// The metrics of ours that a text names.
+fn named(text: &str) -> Vec<String> {
+    let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+    let names = text.split(word).filter(|it| {
+        ["portcullis_", "process_"].iter().any(|ours| it.starts_with(ours) && it.len() > ours.len())
+    });
+    let plain = |name: &str| {
+        let ends = ["_bucket", "_sum", "_count"];
+        ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
+    };
+    names.map(plain).collect()
 }
 
 /// The documents of a YAML file.

@@ -36,7 +36,7 @@ fn what_it_names_is_there() {
     for quoted in text.split('`').skip(1).step_by(2) {
         let name = quoted.split('{').next().unwrap();
         if name.starts_with("portcullis_") {
-            assert!(metrics.contains(name), "{name} is no metric");
+            assert!(metrics.iter().any(|it| it == name), "{name} is no metric");
             seen += 1;
         }
         let is_key = |part: &str| {

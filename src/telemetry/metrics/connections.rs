@@ -1,7 +1,8 @@
 //! What is counted at the listeners.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntGauge};
 
+use super::catalogue::Catalogue;
 use crate::connection::Cut;
 
 /// Connections of clients.
@@ -38,32 +39,24 @@ impl Handshake {
 }
 
 impl ConnectionMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let open = IntGauge::new("portcullis_connections", "Connections of clients.")?;
-        let all = IntCounter::new("portcullis_connections_total", "Connections of clients, ever.")?;
-        let cut = IntCounterVec::new(
-            Opts::new(
-                "portcullis_connections_cut_total",
-                "Connections closed outside of any request, by reason.",
-            ),
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        let open = catalogue.gauge("portcullis_connections", "Connections of clients.")?;
+        let all =
+            catalogue.counter("portcullis_connections_total", "Connections of clients, ever.")?;
+        let cut = catalogue.counters(
+            "portcullis_connections_cut_total",
+            "Connections closed outside of any request, by reason.",
             &["reason"],
         )?;
-        registry.register(Box::new(open.clone()))?;
-        registry.register(Box::new(all.clone()))?;
-        registry.register(Box::new(cut.clone()))?;
         let cut = Cut::ALL
             .iter()
             .map(|cut_for| cut.get_metric_with_label_values(&[cut_for.word()]))
             .collect::<Result<_, _>>()?;
-        let handshakes = IntCounterVec::new(
-            Opts::new(
-                "portcullis_tls_handshakes_total",
-                "TLS handshakes of clients, by outcome: the version spoken, no_hello, failed, \
-                 timed_out.",
-            ),
+        let handshakes = catalogue.counters(
+            "portcullis_tls_handshakes_total",
+            "TLS handshakes of clients, by outcome: the version spoken, no_hello, failed, timed_out.",
             &["outcome"],
         )?;
-        registry.register(Box::new(handshakes.clone()))?;
         let handshakes = Handshake::ALL
             .iter()
             .map(|(_, word)| handshakes.get_metric_with_label_values(&[word]))

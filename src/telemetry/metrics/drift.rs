@@ -1,8 +1,8 @@
 //! Where routes and an upstream's OpenAPI document part.
 
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::IntGaugeVec;
 
-use super::number;
+use super::{catalogue::Catalogue, number};
 use crate::watch::report::Findings;
 
 pub(super) struct DriftMetrics {
@@ -11,22 +11,19 @@ pub(super) struct DriftMetrics {
 }
 
 impl DriftMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let kinds = Opts::new(
-            "portcullis_policy_drift",
-            "Differences between routes and an upstream's OpenAPI document, by kind.",
-        );
-        let checked = Opts::new(
-            "portcullis_policy_drift_checked_timestamp_seconds",
-            "When routes were last compared with an upstream's document; 0: never.",
-        );
-        let drift = Self {
-            kinds: IntGaugeVec::new(kinds, &["upstream", "kind"])?,
-            checked: IntGaugeVec::new(checked, &["upstream"])?,
-        };
-        registry.register(Box::new(drift.kinds.clone()))?;
-        registry.register(Box::new(drift.checked.clone()))?;
-        Ok(drift)
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            kinds: catalogue.gauges(
+                "portcullis_policy_drift",
+                "Differences between routes and an upstream's OpenAPI document, by kind.",
+                &["upstream", "kind"],
+            )?,
+            checked: catalogue.gauges(
+                "portcullis_policy_drift_checked_timestamp_seconds",
+                "When routes were last compared with an upstream's document; 0: never.",
+                &["upstream"],
+            )?,
+        })
     }
 
     pub(super) fn set(&self, upstream: &str, found: Option<&Findings>) {

@@ -1,8 +1,8 @@
 //! The perimeter: ways around the gateway, whose resources are, records.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::number;
+use super::{catalogue::Catalogue, number};
 use crate::perimeter;
 
 pub(super) struct PerimeterMetrics {
@@ -14,31 +14,30 @@ pub(super) struct PerimeterMetrics {
 }
 
 impl PerimeterMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let breaches = Opts::new(
-            "portcullis_perimeter_breaches",
-            "Ways around the gateway to an upstream that checks nothing, by how they were found.",
-        );
-        let breaches = IntGaugeVec::new(breaches, &["way"])?;
-        let checked = IntGauge::new(
-            "portcullis_perimeter_checked_timestamp_seconds",
-            "When ways around the gateway were last looked for; 0: never.",
-        )?;
-        let records = Opts::new(
-            "portcullis_records_writable",
-            "Whether the last record could be written to its target.",
-        );
-        let records = IntGaugeVec::new(records, &["kind"])?;
-        let lookups = Opts::new(
-            "portcullis_organisation_lookups_total",
-            "Look-ups of the organisation of a resource, by outcome.",
-        );
-        let lookups = IntCounterVec::new(lookups, &["outcome"])?;
-        registry.register(Box::new(records.clone()))?;
-        registry.register(Box::new(breaches.clone()))?;
-        registry.register(Box::new(checked.clone()))?;
-        registry.register(Box::new(lookups.clone()))?;
-        Ok(Self { records, breaches, checked, lookups })
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            breaches: catalogue.gauges(
+                "portcullis_perimeter_breaches",
+                "Ways around the gateway to an upstream that checks nothing, by how they were \
+                 found.",
+                &["way"],
+            )?,
+            checked: catalogue.gauge(
+                "portcullis_perimeter_checked_timestamp_seconds",
+                "When ways around the gateway were last looked for; 0: never.",
+            )?,
+            records: catalogue.gauges(
+                "portcullis_records_writable",
+                "Whether the last record could be written to its target.",
+                &["kind"],
+            )?,
+            lookups: catalogue.counters(
+                "portcullis_organisation_lookups_total",
+                "Look-ups of the organisation of a resource, by outcome: hit in memory, asked at \
+                 the upstream, coalesced with another's question, unknown there, failed.",
+                &["outcome"],
+            )?,
+        })
     }
 
     pub(super) fn set(&self, found: &perimeter::Findings) {

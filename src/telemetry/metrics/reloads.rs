@@ -1,7 +1,8 @@
 //! What became of configurations that were read again.
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge};
 
+use super::catalogue::Catalogue;
 use crate::time::Timestamp;
 
 /// Reloads.
@@ -12,22 +13,20 @@ pub struct ReloadMetrics {
 }
 
 impl ReloadMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let outcomes = IntCounterVec::new(
-            Opts::new("portcullis_reloads_total", "Configurations read again, by outcome."),
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        let outcomes = catalogue.counters(
+            "portcullis_reloads_total",
+            "Configurations read again, by outcome: taken, or refused for their faults.",
             &["outcome"],
         )?;
-        let taken = IntGauge::new(
+        let taken = catalogue.gauge(
             "portcullis_config_taken_timestamp_seconds",
             "When the configuration at work was read.",
         )?;
-        let good = IntGauge::new(
+        let good = catalogue.gauge(
             "portcullis_config_last_reload_successful",
             "Whether the files, as they were last read, are at work.",
         )?;
-        registry.register(Box::new(outcomes.clone()))?;
-        registry.register(Box::new(taken.clone()))?;
-        registry.register(Box::new(good.clone()))?;
         for outcome in [TAKEN, REFUSED] {
             outcomes.get_metric_with_label_values(&[outcome])?;
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Metrics, number};
+use super::{Door, Metrics, number};
 use crate::{perimeter, watch::report::Findings};
 
 /// What other parts count, at the time of a scrape.
@@ -16,6 +16,10 @@ pub struct Scrape<'a> {
     pub lookups: &'a [(&'static str, u64)],
     /// Attempts to renew the tokens of sessions, by outcome, since the start.
     pub refreshes: &'a [(&'static str, u64)],
+    /// Sessions that requests came with, by outcome, since the start.
+    pub checks: &'a [(&'static str, u64)],
+    /// The token service's door, where there is one.
+    pub door: Option<Door>,
     /// Lost records by kind, since the start.
     pub dropped: &'a [(&'static str, u64)],
     /// Kinds of records, and whether the last one was written.
@@ -39,6 +43,7 @@ impl Metrics {
     /// When a metric cannot be encoded.
     pub fn render(&self, scrape: &Scrape<'_>) -> Result<Vec<u8>, prometheus::Error> {
         self.follow(scrape);
+        self.exchanges.set(scrape.door);
         for (kind, total) in scrape.dropped {
             let counter = self.records_dropped.with_label_values(&[*kind]);
             counter.inc_by(total.saturating_sub(counter.get()));
@@ -68,9 +73,10 @@ impl Metrics {
     fn follow(&self, scrape: &Scrape<'_>) {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         let families = [
-            (&self.exchanges, scrape.exchanges),
+            (&self.exchanges.outcomes, scrape.exchanges),
             (&self.perimeter.lookups, scrape.lookups),
             (&self.sessions.refreshes, scrape.refreshes),
+            (&self.sessions.checks, scrape.checks),
         ];
         for (family, (counters, totals)) in families.into_iter().enumerate() {
             for (label, total) in totals {

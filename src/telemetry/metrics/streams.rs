@@ -26,20 +26,17 @@ const ENDS: [Reason; 3] =
     [Reason::SessionExpired, Reason::CredentialExpired, Reason::SessionUnavailable];
 
 impl StreamMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let open = IntGaugeVec::new(
-            Opts::new("portcullis_streams", "Open WebSockets and other long answers, by kind."),
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        let open = catalogue.gauges(
+            "portcullis_streams",
+            "Open WebSockets and other long answers, by kind.",
             &["kind"],
         )?;
-        let ended = IntCounterVec::new(
-            Opts::new(
-                "portcullis_streams_ended_total",
-                "Streams that were ended since what allowed them was over, by reason.",
-            ),
+        let ended = catalogue.counters(
+            "portcullis_streams_ended_total",
+            "Streams that were ended since what allowed them was over, by reason.",
             &["reason"],
         )?;
-        registry.register(Box::new(open.clone()))?;
-        registry.register(Box::new(ended.clone()))?;
         Ok(Self {
             open: Kind::ALL
                 .iter()

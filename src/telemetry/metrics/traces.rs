@@ -1,6 +1,8 @@
 //! What became of spans.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::IntCounter;
+
+use super::catalogue::Catalogue;
 
 /// Spans of sampled requests. Clones count together.
 #[derive(Clone)]
@@ -12,16 +14,13 @@ pub struct TraceMetrics {
 }
 
 impl TraceMetrics {
-    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let spans = IntCounterVec::new(
-            Opts::new(
-                "portcullis_trace_spans_total",
-                "Spans of sampled requests, by outcome: exported, dropped (the queue was full), \
-                 failed (the collector could not be reached in time), rejected (by the collector).",
-            ),
+    pub(super) fn new(catalogue: &mut Catalogue) -> Result<Self, prometheus::Error> {
+        let spans = catalogue.counters(
+            "portcullis_trace_spans_total",
+            "Spans of sampled requests, by outcome: exported; dropped, since the queue was full; \
+             failed, since the collector could not be reached in time; rejected by the collector.",
             &["outcome"],
         )?;
-        registry.register(Box::new(spans.clone()))?;
         let outcome = |word: &str| spans.get_metric_with_label_values(&[word]);
         Ok(Self {
             exported: outcome("exported")?,
@@ -29,6 +28,18 @@ impl TraceMetrics {
             failed: outcome("failed")?,
             rejected: outcome("rejected")?,
         })
+    }
+
+    /// That nobody shows.
+    #[cfg(test)]
+    pub(crate) fn unseen() -> Result<Self, prometheus::Error> {
+        Self::new(&mut Catalogue::default())
+    }
+
+    /// Those that found no room so far.
+    #[cfg(test)]
+    pub(crate) fn lost(&self) -> u64 {
+        self.dropped.get()
     }
 
     /// They have arrived.
