@@ -48,6 +48,7 @@ mod streams;
 mod tracing;
 mod upstream_request;
 
+use self::attested::attested;
 pub(crate) use self::downstream::fresh_id;
 use self::streams::Lasting;
 

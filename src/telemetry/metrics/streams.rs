@@ -1,7 +1,8 @@
 //! What is counted of streams.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntGauge};
 
+use super::catalogue::Catalogue;
 use crate::{refusal::Reason, stream::Kind};
 
 /// Answers that last.
