@@ -137,7 +137,8 @@ pub(crate) fn assemble_after(
     let at_provider = provider.as_ref().zip(logout);
     let browsers = browsers(config, at_provider, authenticator, sessions, &mut defects);
     let roles = token_service::roles(config, &mut defects);
-    let upstreams = upstreams::assemble(config, extensions, &mut defects);
+    let known = before.map_or(&[][..], |before| &before.upstreams);
+    let upstreams = upstreams::assemble(config, extensions, known, &mut defects);
     let verify = verify_iam(authenticator());
     let users = technical_users::assemble(config, iam.as_ref(), &verify, &mut defects);
     let mut lookups = lookups::assemble(config, &upstreams, &mut defects);

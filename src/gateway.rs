@@ -40,6 +40,7 @@ use crate::{
     time::Timestamp,
 };
 
+mod attempts;
 mod attested;
 mod downstream;
 mod echo;
@@ -48,7 +49,7 @@ mod streams;
 mod tracing;
 mod upstream_request;
 
-use self::attested::attested;
+use self::attempts::{Attempts, Repeatable};
 pub(crate) use self::downstream::fresh_id;
 use self::streams::Lasting;
 
@@ -71,9 +72,7 @@ pub struct RequestCx {
     bodies: Option<Box<Bodies>>,
     /// Whether the body was asked for here, so that the upstream need not be asked.
     expect_answered: bool,
-    connects: usize,
-    /// Times that a server was chosen.
-    tries: usize,
+    attempts: Attempts,
     /// A second token was asked for, since the upstream would not take the first.
     renewal: Renewal,
     /// What is known of it as one that may last.
@@ -217,8 +216,7 @@ impl ProxyHttp for Gateway {
             body_seen: 0,
             bodies: None,
             expect_answered: false,
-            connects: 0,
-            tries: 0,
+            attempts: Attempts::default(),
             renewal: Renewal::None,
             lasting: None,
             tracer: live.tracer.clone(),
@@ -268,10 +266,12 @@ impl ProxyHttp for Gateway {
     ) -> Result<Box<HttpPeer>> {
         streams::at_request(session, cx);
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
-        cx.tries += 1;
         let Target { upstream, read, write, websocket, .. } = &*grant.target;
-        match upstream.peer(*read, *write) {
-            Ok(mut peer) => {
+        let key =
+            upstream.wants_key().then(|| attempts::key(grant, cx.request.as_ref())).flatten();
+        match cx.attempts.next(upstream, key, Instant::now()) {
+            Ok(server) => {
+                let mut peer = upstream.peer(server, *read, *write);
                 if *websocket && streams::is_handshake(session.req_header()) {
                     upstream.for_websocket(&mut peer);
                 }
@@ -292,13 +292,11 @@ impl ProxyHttp for Gateway {
         cx: &mut RequestCx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        cx.connects += 1;
         cx.recording.attempt_failed(error.etype().as_str());
         let Stage::Admitted(grant) = &cx.stage else { return error };
-        // Nothing has reached a server yet; a body has not been read either, but may be large.
-        if cx.connects <= grant.target.upstream.retries() && session.is_body_empty() {
-            error.set_retry(true);
-        }
+        // A body has not been read yet, but may be large.
+        let bodiless = session.is_body_empty();
+        error.set_retry(cx.attempts.not_connected(&grant.target.upstream, bodiless));
         error
     }
 
@@ -364,9 +362,13 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         cx: &mut RequestCx,
     ) -> Result<()> {
-        cx.record.facts.upstream_status = Some(response.status.as_u16());
+        let status = response.status.as_u16();
+        cx.record.facts.upstream_status = Some(status);
         streams::at_response(session, response, cx);
-        cx.recording.answered(response.status.as_u16());
+        cx.recording.answered(status);
+        if let Stage::Admitted(grant) = &cx.stage {
+            cx.attempts.answered(&grant.target.upstream, status);
+        }
         if response.status != StatusCode::UNAUTHORIZED || cx.renewal != Renewal::None {
             return Ok(());
         }
@@ -378,7 +380,7 @@ impl ProxyHttp for Gateway {
         let upstream = &grant.target.upstream;
         let (id, name) = (&cx.record.facts.request_id, upstream.name());
         log::info!(request_id:% = id, upstream:% = name; "a cached app token was answered with 401");
-        if cx.tries > upstream.retries() || !session.is_body_empty() {
+        if cx.attempts.made() > upstream.retries() || !session.is_body_empty() {
             return Ok(());
         }
         let renewing = cx.state.renew(grant, &mut cx.record.facts, now);
@@ -409,13 +411,16 @@ impl ProxyHttp for Gateway {
             // Refused before anything was done about it, so that any method may be repeated.
             cx.renewal = Renewal::Done;
             error.set_retry(true);
-        } else if !session.req_header().method.is_idempotent()
-            || session.as_ref().retry_buffer_truncated()
-        {
-            // As Pingora itself does (#979).
-            error.set_retry(false);
+        } else if let Stage::Admitted(grant) = &cx.stage {
+            let how = Repeatable {
+                same: session.req_header().method.is_idempotent()
+                    && !session.as_ref().retry_buffer_truncated(),
+                bodiless: session.is_body_empty(),
+                reused: client_reused,
+            };
+            cx.attempts.broke(&grant.target.upstream, &mut error, how);
         } else {
-            error.retry.decide_reuse(client_reused);
+            error.set_retry(false);
         }
         error
     }

@@ -8,7 +8,6 @@ pub mod reload;
 
 use std::{sync::Arc, time::Duration};
 
-use pingora::services::background::BackgroundService as _;
 use tokio::sync::watch;
 
 use crate::{
@@ -53,7 +52,6 @@ pub struct Tasks(watch::Sender<bool>);
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        // Said as well as dropped: a balancer looks at the value alone.
         self.0.send_replace(true);
     }
 }
@@ -78,6 +76,9 @@ impl Live {
             let records = Arc::clone(records);
             sts.report_to(move |issuance| records.issued(issuance));
         }
+        for upstream in &state.upstreams {
+            upstream.count_in(records.metrics.upstreams.of(upstream.name()));
+        }
         let routes = &loaded.config.routes;
         let labels: Vec<&str> = routes.iter().map(|route| route.path.as_str()).collect();
         let keys = [("iam", iam_keys), ("sts", sts_keys)];
@@ -100,11 +101,10 @@ impl Live {
     pub async fn prepare(&self) {
         let fetch = async {
             for upstream in &self.state.upstreams {
-                let servers = upstream.servers();
-                if let Err(error) = servers.update().await {
+                if let Err(error) = upstream.resolve().await {
                     log::warn!(upstream:% = upstream.name(); "no server yet: {error}");
                 }
-                servers.backends().run_health_check(true).await;
+                upstream.check().await;
             }
             for (name, keys) in &self.keys {
                 while let Err(error) = keys.refresh().await {
@@ -136,8 +136,8 @@ impl Live {
     pub fn start(self: &Arc<Self>, records: &Arc<Records>) -> Tasks {
         let (tasks, stop) = watch::channel(false);
         for upstream in &self.state.upstreams {
-            let (servers, stop) = (upstream.servers(), stop.clone());
-            tokio::spawn(async move { servers.start(stop).await });
+            let (upstream, stop) = (Arc::clone(upstream), stop.clone());
+            tokio::spawn(async move { upstream.keep(stop).await });
         }
         for (_, keys) in &self.keys {
             tokio::spawn(Arc::clone(keys).keep_fresh(stop.clone()));
@@ -170,8 +170,9 @@ impl Live {
         let upstreams: Vec<_> = state
             .upstreams
             .iter()
-            .map(|upstream| (&**upstream.name(), upstream.is_ready()))
+            .map(|upstream| (&**upstream.name(), upstream.is_usable()))
             .collect();
+        let servers: Vec<_> = state.upstreams.iter().flat_map(|it| it.states()).collect();
         let now = Timestamp::now();
         let age = |keys: &Jwks| keys.last_success().map(|read| now.since(read).as_secs());
         let jwks: Vec<_> = self.keys.iter().map(|(name, keys)| (*name, age(keys))).collect();
@@ -196,6 +197,7 @@ impl Live {
             dropped: &[("access", records.access.dropped()), ("audit", records.audit.dropped())],
             written: &[("access", records.access.writes()), ("audit", records.audit.writes())],
             upstreams: &upstreams,
+            servers: &servers,
             perimeter: perimeter.as_deref(),
             jwks: &jwks,
             drift: &drift,

@@ -1,33 +1,42 @@
 //! The servers behind the gateway: resolved and checked in the background, chosen for each
-//! request, reached within bounded time.
+//! request ([`pool`]), reached within bounded time.
+
+mod discovery;
+pub mod pool;
 
 mod websocket;
 
 use std::{
-    collections::{BTreeSet, HashMap},
     net::SocketAddr,
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use pingora::{
-    lb::{
-        Backend, Backends, LoadBalancer,
-        discovery::ServiceDiscovery,
-        health_check::{HealthCheck, HttpHealthCheck},
-        selection::RoundRobin,
-    },
+    connectors::TransportConnector,
+    lb::Backends,
     prelude::HttpPeer,
     protocols::l4::socket::SocketAddr as PeerAddress,
     protocols::tls::CaType,
     upstreams::peer::{HttpUpstreamRequestPolicy, PeerOptions},
     utils::tls::CertKey,
 };
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
+use self::{
+    discovery::{Resolver, Watched},
+    pool::{
+        Balance, Consequence, Failure, InFlight, Moment, Pool, Rules, Server, Thresholds, Tried,
+        Unavailable,
+    },
+};
 use crate::{
     credential::Demand,
     refusal::{Reason, Refusal},
+    telemetry::metrics::{ServerState, UpstreamCounters},
 };
 
 /// How an upstream is reached.
@@ -49,6 +58,8 @@ pub struct Settings {
     pub http2: bool,
     /// Further servers that are tried when one cannot be reached.
     pub retries: usize,
+    /// How servers are chosen, and when not.
+    pub rules: Rules,
 }
 
 /// TLS towards an upstream.
@@ -90,10 +101,8 @@ pub struct Health {
     pub interval: Duration,
     /// Bound of one check.
     pub timeout: Duration,
-    /// Good checks until a server counts as healthy.
-    pub healthy: usize,
-    /// Bad checks until it does not.
-    pub unhealthy: usize,
+    /// How many of them count.
+    pub thresholds: Thresholds,
 }
 
 /// Bounds of each step.
@@ -112,30 +121,37 @@ pub struct Timeouts {
 /// An upstream at work.
 pub struct Upstream {
     settings: Settings,
-    servers: Arc<LoadBalancer<RoundRobin>>,
-    options: PeerOptions,
-    /// Keeps connections of upstreams with different trust apart in Pingora's pool, whose key
-    /// leaves the CA out.
-    group: u64,
+    pool: Arc<Pool>,
+    backends: Backends,
+    /// A peer of this upstream, but for its address and the route's time-outs.
+    peer: HttpPeer,
+    /// Of every [`Moment`].
+    start: Instant,
+    /// A server could not be connected to.
+    lost: Notify,
+    counters: OnceLock<UpstreamCounters>,
 }
 
 impl Upstream {
-    /// Prepares an upstream. `group` is a number of its own among all upstreams.
+    /// Prepares an upstream. `group` is a number of its own among all upstreams; it keeps
+    /// connections of upstreams with different trust apart in Pingora's pool, whose key leaves the
+    /// CA out. What the one `before` knows of servers goes on.
     ///
     /// # Errors
     /// When a health check cannot be set up.
-    pub fn new(settings: Settings, group: u64) -> Result<Self, String> {
-        let discovery = Resolver { servers: settings.servers.clone() };
-        let mut servers =
-            LoadBalancer::<RoundRobin>::from_backends(Backends::new(Box::new(discovery)));
-        servers.update_frequency = Some(RESOLVE_EVERY);
+    pub fn new(settings: Settings, group: u64, before: Option<&Self>) -> Result<Self, String> {
+        let start = before.map_or_else(Instant::now, |before| before.start);
+        let mut rules = settings.rules;
+        rules.health = settings.health.as_ref().map(|health| health.thresholds);
+        let pool = Arc::new(Pool::new(rules, before.map(|before| &*before.pool)));
+        let mut backends = Backends::new(Box::new(Resolver::new(settings.servers.clone())));
         if let Some(health) = &settings.health {
-            servers.set_health_check(health_check(&settings, health)?);
-            servers.health_check_frequency = Some(health.interval);
-            servers.parallel_health_check = true;
+            let watched = Watched::new(&settings, health, Arc::clone(&pool), start)?;
+            backends.set_health_check(Box::new(watched));
         }
-        let options = peer_options(&settings);
-        Ok(Self { settings, servers: Arc::new(servers), options, group })
+        let peer = peer(&settings, group);
+        let (lost, counters) = (Notify::new(), OnceLock::new());
+        Ok(Self { settings, pool, backends, peer, start, lost, counters })
     }
 
     /// Its name.
@@ -173,45 +189,62 @@ impl Upstream {
         websocket::prepare(peer, self.settings.timeouts.connect);
     }
 
-    /// The set of servers, for the background service that keeps it current.
+    /// Counts in these from now on.
+    pub fn count_in(&self, counters: UpstreamCounters) {
+        // One configuration has one set of them.
+        let _ = self.counters.set(counters);
+    }
+
+    /// What it is counted in, where it serves.
     #[must_use]
-    pub fn servers(&self) -> Arc<LoadBalancer<RoundRobin>> {
-        Arc::clone(&self.servers)
+    pub fn counters(&self) -> Option<&UpstreamCounters> {
+        self.counters.get()
+    }
+
+    /// Whether a server is chosen by the request's key.
+    #[must_use]
+    pub fn wants_key(&self) -> bool {
+        self.pool.rules().balance == Balance::Hash
+    }
+
+    /// Its servers, and how they are.
+    #[must_use]
+    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        self.pool.servers()
+    }
+
+    /// This moment, as its servers count.
+    #[must_use]
+    pub fn moment(&self, now: Instant) -> Moment {
+        Moment::at(now, self.start)
     }
 
     /// Addresses of its servers, as they were last resolved.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let address = |backend: &Backend| match backend.addr {
-            PeerAddress::Inet(address) => Some(address),
-            PeerAddress::Unix(_) => None,
-        };
-        self.servers.backends().get_backend().iter().filter_map(address).collect()
+        self.servers().iter().map(|server| server.address()).collect()
     }
 
-    /// Addresses of its healthy servers.
+    /// Addresses of the servers to which requests may go.
     #[must_use]
     pub fn healthy(&self) -> Vec<SocketAddr> {
-        let backends = self.servers.backends();
-        let all = backends.get_backend();
-        let healthy = all.iter().filter(|backend| backends.ready(backend));
-        let address = |backend: &Backend| match backend.addr {
-            PeerAddress::Inet(address) => Some(address),
-            PeerAddress::Unix(_) => None,
-        };
-        healthy.filter_map(address).collect()
+        let now = self.moment(Instant::now());
+        let servers = self.servers();
+        servers.iter().filter(|it| it.is_usable(now)).map(|it| it.address()).collect()
     }
 
-    /// Each of its servers as it was last resolved, and whether it is healthy.
+    /// How its servers are just now.
     #[must_use]
-    pub fn servers_now(&self) -> Vec<(SocketAddr, bool)> {
-        let backends = self.servers.backends();
-        let all = backends.get_backend();
-        let server = |backend: &Backend| match backend.addr {
-            PeerAddress::Inet(address) => Some((address, backends.ready(backend))),
-            PeerAddress::Unix(_) => None,
+    pub fn states(&self) -> Vec<ServerState<'_>> {
+        let now = self.moment(Instant::now());
+        let state = |server: &Arc<Server>| ServerState {
+            upstream: self.name(),
+            server: server.address(),
+            up: server.is_up() && !server.is_unreachable(),
+            ejected: server.is_ejected(now),
+            in_flight: server.in_flight(),
         };
-        all.iter().filter_map(server).collect()
+        self.servers().iter().map(state).collect()
     }
 
     /// Whether servers are asked how they are.
@@ -220,45 +253,201 @@ impl Upstream {
         self.settings.health.is_some()
     }
 
-    /// Whether any server is known and healthy.
+    /// Whether any server is known and passes its health check.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let backends = self.servers.backends();
-        backends.get_backend().iter().any(|backend| backends.ready(backend))
+        self.servers().iter().any(|server| server.is_up())
     }
 
-    /// A healthy server, with the route's own time-outs where it has any.
+    /// Whether requests can go to any server just now.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.pool.is_usable(self.moment(Instant::now()))
+    }
+
+    /// Chooses a server for a request with this key, other than those it has been to, and counts
+    /// the request there until the answer is dropped.
     ///
     /// # Errors
-    /// `upstream_unavailable` at once when no server is healthy.
+    /// `upstream_unavailable` at once when no server can be had.
+    pub fn choose(
+        &self,
+        now: Instant,
+        key: Option<u64>,
+        tried: &Tried,
+    ) -> Result<InFlight, Refusal> {
+        self.pool.choose(self.moment(now), key, tried).map_err(|why| self.unavailable(why))
+    }
+
+    /// How a server is reached, with the route's own time-outs where it has any.
+    #[must_use]
     pub fn peer(
         &self,
+        server: &Server,
         read: Option<Duration>,
         write: Option<Duration>,
-    ) -> Result<HttpPeer, Refusal> {
-        let unavailable = || {
-            let detail = format!("no healthy server in {}", self.settings.name);
-            Refusal::new(Reason::UpstreamUnavailable, detail)
-        };
-        let backend = self.servers.select(b"", MAX_PROBES).ok_or_else(unavailable)?;
-        let PeerAddress::Inet(address) = backend.addr else { return Err(unavailable()) };
-        let tls = self.settings.tls.as_ref();
-        let sni = tls.map_or_else(String::new, |tls| tls.server_name.0.clone());
-        // An address that is resolved already: `HttpPeer::new` would resolve names in place.
-        let mut peer = HttpPeer::new(address, tls.is_some(), sni);
-        peer.options = self.options.clone();
+    ) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        peer._address = PeerAddress::Inet(server.address());
         peer.options.read_timeout = read.or(peer.options.read_timeout);
         peer.options.write_timeout = write.or(peer.options.write_timeout);
-        peer.client_cert_key = tls.and_then(|tls| tls.client.clone());
-        peer.group_key = self.group;
-        Ok(peer)
+        peer
+    }
+
+    /// Takes one further try out of the budget, if it has one and there is a server for it.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn take_retry(&self, now: Instant, tried: &Tried) -> Result<(), NoRetry> {
+        let now = self.moment(now);
+        if !self.pool.has_another(now, tried) {
+            return Err(NoRetry::NoServer);
+        }
+        self.pool.may_retry(now).then_some(()).ok_or(NoRetry::OverBudget)
+    }
+
+    /// A server answered a request; whether that was no failure.
+    pub fn answered(&self, server: &Server, status: u16, now: Instant) -> bool {
+        let failed = matches!(status, 502..=504);
+        if failed {
+            self.failed(server, Failure::Status, now);
+        } else {
+            Pool::served(server, self.moment(now));
+        }
+        !failed
+    }
+
+    /// A server failed a request.
+    pub fn failed(&self, server: &Server, failure: Failure, now: Instant) {
+        let Some(consequence) = self.pool.failed(server, failure, self.moment(now)) else { return };
+        let (upstream, address) = (self.name(), server.address());
+        match consequence {
+            Consequence::Unreachable => {
+                self.lost.notify_one();
+                log::warn!(upstream:%, server:% = address; "the server cannot be connected to: it gets no requests until it can");
+            }
+            Consequence::Ejected(time) => {
+                log::warn!(upstream:%, server:% = address; "the server fails requests: it gets none for {time:?}");
+            }
+        }
+        if let Some(counters) = self.counters() {
+            counters.ejected(consequence);
+        }
+    }
+
+    /// Resolves its names once.
+    ///
+    /// # Errors
+    /// When no name resolves; the servers stay those that they were.
+    pub async fn resolve(&self) -> Result<(), String> {
+        let now = || self.moment(Instant::now());
+        let set = |found: Arc<std::collections::BTreeSet<_>>| {
+            self.pool.set(found.iter().filter_map(discovery::address), now());
+        };
+        self.backends.update(set).await.map_err(|error| error.to_string())
+    }
+
+    /// Asks every server once how it is.
+    pub async fn check(&self) {
+        self.backends.run_health_check(true).await;
+    }
+
+    /// Keeps what is known of servers fresh until it is told to stop.
+    pub async fn keep(&self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.keep_resolved() => {}
+            () = self.keep_checked() => {}
+            () = self.keep_trying() => {}
+        }
+    }
+
+    async fn keep_resolved(&self) {
+        loop {
+            let known = self.addresses();
+            tokio::time::sleep(if known.is_empty() { RESOLVE_AGAIN } else { RESOLVE_EVERY }).await;
+            if let Err(error) = self.resolve().await {
+                log::debug!(upstream:% = self.name(); "names cannot be resolved: {error}");
+            }
+            if self.addresses() != known {
+                self.check().await;
+            }
+        }
+    }
+
+    async fn keep_checked(&self) {
+        let Some(health) = &self.settings.health else { return std::future::pending().await };
+        loop {
+            self.check().await;
+            tokio::time::sleep(health.interval).await;
+        }
+    }
+
+    /// Tries to connect to servers that could not be connected to, so that no client has to.
+    async fn keep_trying(&self) {
+        let connector = Arc::new(TransportConnector::new(None));
+        loop {
+            let mut tries = JoinSet::new();
+            for server in self.servers().iter().filter(|server| server.is_unreachable()) {
+                let (server, peer) = (Arc::clone(server), self.peer(server, None, None));
+                let connector = Arc::clone(&connector);
+                tries.spawn(
+                    async move { connector.new_stream(&peer).await.is_ok().then_some(server) },
+                );
+            }
+            if tries.is_empty() {
+                self.lost.notified().await;
+            }
+            while let Some(tried) = tries.join_next().await {
+                if let Ok(Some(server)) = tried
+                    && server.reached(self.moment(Instant::now()))
+                {
+                    let (upstream, server) = (self.name(), server.address());
+                    log::info!(upstream:%, server:%; "the server can be connected to again");
+                }
+            }
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+    }
+
+    fn unavailable(&self, why: Unavailable) -> Refusal {
+        let name = self.name();
+        let (detail, after) = match why {
+            Unavailable::Unknown => (format!("no server of {name} is known"), None),
+            Unavailable::Unwell(after) => (format!("no healthy server in {name}"), after),
+            Unavailable::Full => {
+                let detail = format!("every server of {name} has as many requests as it may");
+                (detail, Some(Duration::from_secs(1)))
+            }
+        };
+        let refusal = Refusal::new(Reason::UpstreamUnavailable, detail);
+        after.into_iter().fold(refusal, Refusal::retry_after)
     }
 }
 
-const RESOLVE_EVERY: Duration = Duration::from_secs(10);
-const MAX_PROBES: usize = 256;
 /// What servers of HTTP/2 usually allow (RFC 9113, section 6.5.2, recommends no less).
 const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Why a request is not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRetry {
+    /// Too many were of late.
+    OverBudget,
+    /// There is no other server.
+    NoServer,
+}
+
+fn peer(settings: &Settings, group: u64) -> HttpPeer {
+    let tls = settings.tls.as_ref();
+    let sni = tls.map_or_else(String::new, |tls| tls.server_name.0.clone());
+    // An address that is resolved already: `HttpPeer::new` would resolve names in place.
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut peer = HttpPeer::new(nowhere, tls.is_some(), sni);
+    peer.options = peer_options(settings);
+    peer.client_cert_key = tls.and_then(|tls| tls.client.clone());
+    peer.group_key = group;
+    peer
+}
 
 fn peer_options(settings: &Settings) -> PeerOptions {
     let mut options = PeerOptions::new();
@@ -276,137 +465,12 @@ fn peer_options(settings: &Settings) -> PeerOptions {
     options
 }
 
-fn health_check(
-    settings: &Settings,
-    health: &Health,
-) -> Result<Box<dyn HealthCheck + Send + Sync>, String> {
-    let tls = settings.tls.as_ref();
-    let host = tls.map_or("localhost", |tls| tls.server_name.0.as_str());
-    let mut check = HttpHealthCheck::new(host, tls.is_some());
-    check.consecutive_success = health.healthy;
-    check.consecutive_failure = health.unhealthy;
-    // A new connection says more about the server, and belongs to no runtime that has ended.
-    check.reuse_connection = false;
-    check.peer_template.options = peer_options(settings);
-    check.peer_template.options.total_connection_timeout = Some(health.timeout);
-    check.peer_template.options.connection_timeout = Some(health.timeout);
-    check.peer_template.options.read_timeout = Some(health.timeout);
-    check
-        .req
-        .set_raw_path(health.path.as_bytes())
-        .map_err(|error| format!("health.path: {error}"))?;
-    check.validator = Some(Box::new(|response| {
-        if response.status.is_success() {
-            Ok(())
-        } else {
-            Err(pingora::Error::explain(
-                pingora::ErrorType::CustomCode("health", response.status.as_u16()),
-                "the health check's answer is no 2xx",
-            ))
-        }
-    }));
-    Ok(Box::new(check))
-}
-
-/// Resolves the configured names, off the request's way. A name that cannot be resolved for the
-/// moment keeps the addresses it had.
-struct Resolver {
-    servers: Vec<(String, u16)>,
-}
-
-#[async_trait]
-impl ServiceDiscovery for Resolver {
-    async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        let mut backends = BTreeSet::new();
-        let mut failed = None;
-        for (host, port) in &self.servers {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(addresses) => {
-                    for address in preferred(addresses.collect()) {
-                        backends.insert(Backend::new(&address.to_string())?);
-                    }
-                }
-                Err(error) => failed = Some((host, error)),
-            }
-        }
-        match failed {
-            // An error keeps the balancer's set as it was.
-            Some((host, error)) => Err(pingora::Error::because(
-                pingora::ErrorType::ConnectError,
-                format!("cannot resolve {host}"),
-                error,
-            )),
-            None => Ok((backends, HashMap::new())),
-        }
-    }
-}
-
-/// The addresses of one name: of one family, so that a server with both is not asked twice as
-/// often, and IPv4 first, since that is where services listen that say only `0.0.0.0`.
-fn preferred(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv4);
-    if v4.is_empty() { v6 } else { v4 }
-}
+/// How often names are resolved.
+const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+/// The same while no server is known.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
+/// How often a server is tried that could not be connected to.
+const TRY_EVERY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(servers: Vec<(String, u16)>) -> Settings {
-        let second = Duration::from_secs(1);
-        Settings {
-            name: "core".into(),
-            servers,
-            tls: None,
-            demand: Demand::Nothing,
-            health: None,
-            timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
-            http2: false,
-            retries: 1,
-        }
-    }
-
-    #[tokio::test]
-    async fn servers_take_turns_and_have_bounded_time() {
-        let servers = [1, 2].map(|port| ("127.0.0.1".to_owned(), port)).to_vec();
-        let upstream = Upstream::new(settings(servers), 7).unwrap();
-        assert!(!upstream.is_ready());
-        assert_eq!(upstream.peer(None, None).unwrap_err().reason, Reason::UpstreamUnavailable);
-        upstream.servers().update().await.unwrap();
-        assert!(upstream.is_ready());
-        let peers: BTreeSet<String> = (0..4)
-            .map(|_| {
-                let peer = upstream.peer(Some(Duration::from_secs(9)), None).unwrap();
-                let options = &peer.options;
-                assert!(options.verify_cert && options.verify_hostname);
-                assert_eq!(options.read_timeout, Some(Duration::from_secs(9)));
-                for bound in [options.write_timeout, options.total_connection_timeout] {
-                    assert_eq!(bound, Some(Duration::from_secs(1)));
-                }
-                peer._address.to_string()
-            })
-            .collect();
-        assert_eq!(peers.len(), 2);
-    }
-
-    /// Pingora verifies nothing at all when the SNI is empty, whatever its options say.
-    #[tokio::test]
-    async fn r25_pingora_empty_sni_never_turns_verification_off() {
-        for empty in ["", " ", "\t"] {
-            assert!(ServerName::new(empty).is_none(), "{empty:?}");
-        }
-        let tls =
-            |name| Tls { server_name: ServerName::new(name).unwrap(), ca: None, client: None };
-        for name in ["core", " core "] {
-            // The name that is configured, whatever the server is called.
-            let servers = vec![("127.0.0.1".to_owned(), 1)];
-            let settings = Settings { tls: Some(tls(name)), ..settings(servers) };
-            let upstream = Upstream::new(settings, 7).unwrap();
-            upstream.servers().update().await.unwrap();
-            let peer = upstream.peer(None, None).unwrap();
-            assert!(peer.is_tls());
-            assert_eq!(peer.sni, "core");
-            assert!(peer.options.verify_cert && peer.options.verify_hostname);
-        }
-    }
-}
+mod tests;

@@ -13,12 +13,17 @@ use crate::{
     config::{self, Config, Protocol, UpstreamAuth},
     credential::Demand,
     extension::Extensions,
-    upstream::{Health, ServerName, Settings, Timeouts, Tls, Upstream},
+    upstream::{
+        Health, ServerName, Settings, Timeouts, Tls, Upstream,
+        pool::{Balance, Budget, Ejection, Rules, Thresholds},
+    },
 };
 
+/// Those of a configuration that takes the place of another know what it knows of their servers.
 pub(super) fn assemble(
     config: &Config,
     extensions: &Extensions,
+    before: &[Arc<Upstream>],
     defects: &mut Defects,
 ) -> BTreeMap<String, Arc<Upstream>> {
     let mut upstreams = BTreeMap::new();
@@ -60,8 +65,10 @@ pub(super) fn assemble(
                 path: health.path.clone(),
                 interval: health.interval,
                 timeout: health.timeout,
-                healthy: health.healthy,
-                unhealthy: health.unhealthy,
+                thresholds: Thresholds {
+                    healthy: bounded(health.healthy),
+                    unhealthy: bounded(health.unhealthy),
+                },
             }),
             timeouts: Timeouts {
                 connect: upstream.timeouts.connect,
@@ -71,14 +78,43 @@ pub(super) fn assemble(
             },
             http2: upstream.protocol == Protocol::Http2,
             retries: upstream.retries,
+            rules: rules(upstream),
         };
-        if let Some(upstream) =
-            defects.take(&path, Upstream::new(settings, group(name, upstream.tls.as_ref())))
-        {
+        let before = before.iter().find(|before| **before.name() == **name).map(|before| &**before);
+        let made = Upstream::new(settings, group(name, upstream.tls.as_ref()), before);
+        if let Some(upstream) = defects.take(&path, made) {
             upstreams.insert(name.clone(), Arc::new(upstream));
         }
     }
     upstreams
+}
+
+fn rules(upstream: &config::Upstream) -> Rules {
+    Rules {
+        balance: match upstream.balance {
+            config::Balance::RoundRobin => Balance::RoundRobin,
+            config::Balance::LeastRequests => Balance::LeastRequests,
+            config::Balance::HashCookie => Balance::Hash,
+        },
+        // The upstream knows its health check.
+        health: None,
+        ejection: upstream.ejection.as_ref().map(|ejection| Ejection {
+            failures: bounded(ejection.failures),
+            time: ejection.time,
+            max_time: ejection.max_time,
+            max_percent: bounded(ejection.max_percent),
+        }),
+        slow_start: upstream.slow_start,
+        per_server: upstream.connections.per_server.map(bounded),
+        budget: upstream.retry_budget.as_ref().map(|budget| Budget {
+            percent: bounded(budget.percent),
+            min_per_second: bounded(budget.min_per_second),
+        }),
+    }
+}
+
+fn bounded(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Names a pool of connections: those of one upstream that were made under the same trust. Pingora

@@ -92,20 +92,18 @@ async fn endpoint(url: &url::Url, timeout: Duration) -> Result<String, String> {
 /// where there is one.
 async fn servers(upstream: &Upstream) -> Vec<Asked> {
     let who = |server: &str| format!("upstreams.{}, {server}", upstream.name());
-    let balancer = upstream.servers();
-    if let Err(error) = balancer.update().await {
-        let outcome = Err(format!("its servers are not known: {}", error.etype().as_str()));
+    if let Err(error) = upstream.resolve().await {
+        let outcome = Err(format!("its servers are not known: {error}"));
         return vec![Asked { who: who("servers"), outcome }];
     }
-    let addresses = upstream.addresses();
-    if addresses.is_empty() {
+    let servers = upstream.servers();
+    if servers.is_empty() {
         return vec![Asked { who: who("servers"), outcome: Err("no name resolves".into()) }];
     }
     let connector = TransportConnector::new(None);
     let mut asked = Vec::new();
-    // They take turns, so each is met once.
-    for _ in &addresses {
-        let Ok(peer) = upstream.peer(None, None) else { break };
+    for server in servers.iter() {
+        let peer = upstream.peer(server, None, None);
         let outcome = match connector.new_stream(&peer).await {
             Ok(_) if peer.sni.is_empty() => Ok("connects".to_owned()),
             Ok(_) => Ok("connects, and its certificate is good".to_owned()),
@@ -113,9 +111,9 @@ async fn servers(upstream: &Upstream) -> Vec<Asked> {
         };
         asked.push(Asked { who: who(&peer._address.to_string()), outcome });
     }
-    balancer.backends().run_health_check(true).await;
+    upstream.check().await;
     if upstream.checks_health() {
-        let (healthy, all) = (upstream.healthy().len(), addresses.len());
+        let (healthy, all) = (upstream.healthy().len(), servers.len());
         let said = format!("{healthy} of {all} servers pass");
         let outcome = if healthy == all { Ok(said) } else { Err(said) };
         asked.push(Asked { who: who("health"), outcome });

@@ -9,15 +9,12 @@ use super::{key_path::KeyPath, read::Reader, yaml::Node};
 enum When {
     /// It is there and neither null nor empty.
     Given,
-    /// It is anything but this word.
-    Not(&'static str),
 }
-use When::{Given, Not};
+use When::Given;
 
 /// Key path (`*` for any key or element), condition, and what it would have been.
 const UNAVAILABLE: &[(&[&str], When, &str)] = &[
     (&["iam", "introspection"], Given, "introspection of opaque tokens"),
-    (&["upstreams", "*", "balance"], Not("round_robin"), "this way to choose a server"),
 ];
 
 /// Notes every key of the file that this version does not act on.
@@ -39,7 +36,6 @@ impl When {
             && node.entries().is_empty();
         match self {
             Given => !node.is_null() && !empty,
-            Not(word) => !node.is_null() && node.text() != Some(word),
         }
     }
 }

@@ -134,11 +134,15 @@ fn sessions(live: &Live, config: &Config) -> Option<Part> {
 
 fn upstream(upstream: &Upstream, live: &Live) -> Part {
     let servers: Vec<_> = upstream
-        .servers_now()
-        .into_iter()
-        .map(|(address, healthy)| ServerNow {
-            address: address.to_string(),
-            health: if healthy { Health::Up } else { Health::Down },
+        .states()
+        .iter()
+        .map(|state| ServerNow {
+            address: state.server.to_string(),
+            health: match (state.up, state.ejected) {
+                (true, false) => Health::Up,
+                (true, true) => Health::Degraded,
+                (false, _) => Health::Down,
+            },
         })
         .collect();
     let healthy = servers.iter().filter(|server| server.health == Health::Up).count();

@@ -12,6 +12,7 @@ mod scrape;
 mod sessions;
 mod streams;
 mod traces;
+mod upstreams;
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -32,6 +33,7 @@ pub use self::{
     scrape::Scrape,
     streams::{OpenStream, StreamMetrics},
     traces::TraceMetrics,
+    upstreams::{Retry, ServerState, UpstreamCounters, UpstreamMetrics},
 };
 use super::record::{Facts, Verdict};
 use crate::refusal::Reason;
@@ -48,7 +50,6 @@ pub struct Metrics {
     trial_refusals: IntCounterVec,
     in_flight: IntGauge,
     sessions: SessionMetrics,
-    upstream_ready: IntGaugeVec,
     records_dropped: IntCounterVec,
     perimeter: PerimeterMetrics,
     jwks_age: IntGaugeVec,
@@ -63,6 +64,8 @@ pub struct Metrics {
     pub reloads: ReloadMetrics,
     /// Of traces.
     pub traces: TraceMetrics,
+    /// Of upstreams.
+    pub upstreams: UpstreamMetrics,
     /// How far the counters of the present configuration's parts were taken over.
     followed: Mutex<HashMap<(usize, &'static str), u64>>,
 }
@@ -115,11 +118,7 @@ impl Metrics {
             "Requests let pass that would have been refused, by reason.",
             &["reason"],
         )?;
-        let upstream_ready = catalogue.gauges(
-            "portcullis_upstream_ready",
-            "Whether an upstream has a healthy server.",
-            &["upstream"],
-        )?;
+        let upstreams = UpstreamMetrics::new(&mut catalogue)?;
         let sessions = SessionMetrics::new(&mut catalogue)?;
         let exchanges = ExchangeMetrics::new(&mut catalogue)?;
         let jwks_age = catalogue.gauges(
@@ -162,7 +161,6 @@ impl Metrics {
             in_flight,
             sessions,
             exchanges,
-            upstream_ready,
             records_dropped,
             perimeter,
             jwks_age,
@@ -171,6 +169,7 @@ impl Metrics {
             streams,
             reloads,
             traces,
+            upstreams,
             followed: Mutex::default(),
         })
     }

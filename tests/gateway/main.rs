@@ -32,6 +32,7 @@ mod patterns;
 mod perimeter;
 mod policy_cases;
 mod policy_files;
+mod pools;
 mod provider_down;
 mod rate_limits;
 mod raw;

@@ -1,6 +1,6 @@
 //! Addresses, hosts and plain text on the wire.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 use url::Url;
@@ -197,7 +197,37 @@ fn upstream(upstream: &Upstream, here: &KeyPath, notes: &mut Notes<'_, '_>) {
             notes.fault(&here.key("size"), "is more than 4MiB, which no document may have");
         }
     }
+    pool(upstream, here, notes);
     let timeouts = &upstream.timeouts;
     let spans = [("connect", timeouts.connect), ("read", timeouts.read), ("write", timeouts.write)];
     notes.above_zero(&here.key("timeouts"), &spans);
 }
+
+/// How servers are chosen, and when not.
+fn pool(upstream: &Upstream, here: &KeyPath, notes: &mut Notes<'_, '_>) {
+    let share = |percent: usize, at: &KeyPath, notes: &mut Notes<'_, '_>| {
+        if percent > 100 {
+            notes.fault(at, "is more than 100, which is all");
+        }
+    };
+    if let Some(ejection) = &upstream.ejection {
+        let here = here.key("ejection");
+        notes.at_least_one(&here, &[("failures", count(ejection.failures))]);
+        notes.above_zero(&here, &[("time", ejection.time)]);
+        if ejection.max_time < ejection.time {
+            notes.fault(&here.key("max_time"), "is shorter than `time`");
+        }
+        share(ejection.max_percent, &here.key("max_percent"), notes);
+    }
+    if let Some(budget) = &upstream.retry_budget {
+        share(budget.percent, &here.key("retry_budget").key("percent"), notes);
+    }
+    if let Some(most) = upstream.connections.per_server {
+        notes.at_least_one(&here.key("connections"), &[("per_server", count(most))]);
+    }
+    if upstream.slow_start > SLOWEST_START {
+        notes.fault(&here.key("slow_start"), "is longer than 1h, in which no server warms up");
+    }
+}
+
+const SLOWEST_START: Duration = Duration::from_hours(1);

@@ -22,7 +22,7 @@ section! {
         protocol: Protocol = "http1",
         /// What the upstream demands of a request.
         auth: UpstreamAuth,
-        /// How a server is chosen.
+        /// How a server is chosen: in turn, the one with the fewest requests in flight, or by session.
         balance: Balance = "round_robin",
         /// Active health checks; null: none.
         health: Option<Health> = "null",
@@ -32,6 +32,14 @@ section! {
         timeouts: Timeouts = "{}",
         /// Further tries, where it is safe.
         retries: usize = "1",
+        /// Bounds all further tries together; null: only `retries` does.
+        retry_budget: Option<RetryBudget> = "{}",
+        /// Leaves out servers that fail requests; null: none is, but by its health check.
+        ejection: Option<Ejection> = "{}",
+        /// A server that is new or comes back gets a tenth of its share, and more from there to all of it in this time; 0s: all at once.
+        slow_start: Duration = "10s",
+        /// What one server may get at once.
+        connections: Connections = "{}",
         /// false: every route to it only records what would have been refused.
         enforce: bool = "true",
     }
@@ -69,6 +77,38 @@ section! {
         healthy: usize = "1",
         /// Bad checks until it does not.
         unhealthy: usize = "3",
+    }
+}
+
+section! {
+    /// A bound on further tries, over the last ten seconds.
+    pub struct RetryBudget {
+        /// As many as this share of the requests, in hundredths, 0 to 100.
+        percent: usize = "20",
+        /// And as many for each second, however few requests there are.
+        min_per_second: usize = "3",
+    }
+}
+
+section! {
+    /// Servers that fail requests in a row get none for a while. A failure is no connection, no answer in time, a connection that ends before the answer, and 502, 503 and 504. A server that cannot be connected to is left out until the gateway can, which it tries twice a second.
+    pub struct Ejection {
+        /// Failures in a row.
+        failures: usize = "5",
+        /// For how long the first time; twice that the second time, and so on.
+        time: Duration = "10s",
+        /// The longest.
+        max_time: Duration = "5m",
+        /// Servers left out at once, in hundredths of all, 0 to 100; never the last one. Only servers that cannot be connected to are left out beyond it.
+        max_percent: usize = "50",
+    }
+}
+
+section! {
+    /// Bounds on what one server gets.
+    pub struct Connections {
+        /// Requests in flight to one server, each of which has a connection of its own; a full one is passed over, and when all are full the answer is 503 at once. null: no bound.
+        per_server: Option<usize> = "null",
     }
 }
 
@@ -135,6 +175,6 @@ pub enum Balance {
     RoundRobin,
     /// `least_requests`.
     LeastRequests,
-    /// `{ hash: cookie }`: one session, one server.
+    /// `{ hash: cookie }`: one session, one server; one caller or one address without.
     HashCookie,
 }

@@ -210,7 +210,7 @@ choice! {
 }
 
 section! {
-    /// One session, one server.
+    /// One session, one server: by rendezvous hashing, so that a server that goes moves only its own sessions. Where there is no session, by caller, and else by the client's address.
     struct HashBalance {
         /// What chooses the server.
         hash: HashInput,

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Door, Metrics, number};
+use super::{Door, Metrics, ServerState, number};
 use crate::{perimeter, watch::report::Findings};
 
 /// What other parts count, at the time of a scrape.
@@ -26,8 +26,10 @@ pub struct Scrape<'a> {
     pub written: &'a [(&'a str, bool)],
     /// What the last look for ways around the gateway found.
     pub perimeter: Option<&'a perimeter::Findings>,
-    /// Upstreams and whether each is ready.
+    /// Upstreams and whether requests can go to any server of each.
     pub upstreams: &'a [(&'a str, bool)],
+    /// Their servers.
+    pub servers: &'a [ServerState<'a>],
     /// Issuers and the age of their keys in seconds.
     pub jwks: &'a [(&'a str, Option<u64>)],
     /// Upstreams that are watched, and what the last comparison found.
@@ -54,9 +56,7 @@ impl Metrics {
         if let Some(found) = scrape.perimeter {
             self.perimeter.set(found);
         }
-        for (upstream, ready) in scrape.upstreams {
-            self.upstream_ready.with_label_values(&[*upstream]).set(i64::from(*ready));
-        }
+        self.upstreams.show(scrape.upstreams, scrape.servers);
         for (issuer, age) in scrape.jwks {
             self.jwks_age.with_label_values(&[*issuer]).set(age.map_or(-1, number));
         }
