@@ -484,6 +484,8 @@ impl ProxyHttp for Gateway {
         if gone || session.response_written().is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
+        // Pingora closes it after this; who is told does not send another request into that.
+        session.set_keepalive(None);
         // A client that no longer listens is no news.
         let _ = downstream::refuse(session, cx, &refusal).await;
         FailToProxy { error_code: refusal.reason.status(), can_reuse_downstream: false }

@@ -71,6 +71,7 @@ impl ServiceDiscovery for Resolver {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "what Pingora's discovery returns")]
 fn unresolved(
     host: &str,
     cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -216,7 +216,9 @@ impl Pool {
         tried: &Tried,
     ) -> Result<InFlight, Unavailable> {
         let servers = self.servers.load();
-        let turn = self.ledger.turn(now);
+        // A further try takes nobody's turn; else each request after it would meet the same server.
+        let first = tried.0.is_empty();
+        let turn = if first { self.ledger.turn(now) } else { self.ledger.last() };
         let begin = |mut from: Candidates| {
             while let Some(at) = self.pick(&servers, &from, turn, key, now) {
                 let chosen =
@@ -232,7 +234,7 @@ impl Pool {
             Candidates::of(&servers, |it| it.is_usable(now) && !tried.holds(it, last_resort))
         };
         let chosen = begin(usable(false));
-        let chosen = chosen.or_else(|| (!tried.0.is_empty()).then(|| begin(usable(true)))?);
+        let chosen = chosen.or_else(|| (!first).then(|| begin(usable(true)))?);
         chosen.ok_or_else(|| self.unavailable(&servers, now))
     }
 
@@ -248,7 +250,7 @@ impl Pool {
     /// Takes one further try out of the budget.
     #[must_use]
     pub fn may_retry(&self, now: Moment) -> bool {
-        self.ledger.retry(self.rules.budget.as_ref(), now)
+        self.ledger.retry(self.rules.budget, now)
     }
 
     /// A server answered.

@@ -40,8 +40,11 @@ const HEALTH: &str = "health: { path: /health, interval: 100ms, timeout: 1s, unh
 /// The sum of a metric's values with these labels.
 async fn metric(gateway: &Gateway, name: &str, labels: &[&str]) -> u64 {
     let page = gateway.metrics().await;
+    // Other upstreams have the same servers.
+    let ours = |line: &str| !line.contains("upstream=") || line.contains("upstream=\"pool\"");
     let lines = page.lines().filter(|line| {
-        line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label))
+        let named = line.starts_with(&format!("{name}{{")) && ours(line);
+        named && labels.iter().all(|label| line.contains(label))
     });
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }

@@ -202,7 +202,9 @@ mod tests {
             Retry::Not(NoRetry::OverBudget),
             Retry::Not(NoRetry::NoServer),
         ];
-        outcomes.into_iter().for_each(|outcome| counters.retry(outcome));
+        for outcome in outcomes {
+            counters.retry(outcome);
+        }
         assert!(counters.retries.iter().all(|counter| counter.get() == 1));
         counters.ejected(Consequence::Unreachable);
         counters.ejected(Consequence::Ejected(Duration::ZERO));
