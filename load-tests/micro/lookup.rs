@@ -52,9 +52,10 @@ fn warm(criterion: &mut Criterion) {
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
         http2: false,
         retries: 0,
+        rules: upstream::pool::Rules::default(),
     };
-    let upstream = Arc::new(Upstream::new(settings, 1).unwrap());
-    runtime.block_on(upstream.servers().update()).unwrap();
+    let upstream = Arc::new(Upstream::new(settings, 1, None).unwrap());
+    runtime.block_on(upstream.resolve()).unwrap();
     let servers = Arc::new(Servers(Arc::clone(&upstream)));
     let http = http_client::towards(None, None, servers, second, false).unwrap();
     let origin = "http://upstream".to_owned();

@@ -103,6 +103,20 @@ pub struct Rules {
     pub budget: Option<Budget>,
 }
 
+/// In turn, and no rule more.
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            balance: Balance::RoundRobin,
+            health: None,
+            ejection: None,
+            slow_start: Duration::ZERO,
+            per_server: None,
+            budget: None,
+        }
+    }
+}
+
 /// What a request met at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{pool::Budget, *};
+use super::*;
 
 fn settings(servers: Vec<(String, u16)>) -> Settings {
     let second = Duration::from_secs(1);
@@ -12,14 +12,7 @@ fn settings(servers: Vec<(String, u16)>) -> Settings {
         health: None,
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
         retries: 1,
-        rules: Rules {
-            balance: Balance::RoundRobin,
-            health: None,
-            ejection: None,
-            slow_start: Duration::ZERO,
-            per_server: None,
-            budget: Some(Budget { percent: 20, min_per_second: 3 }),
-        },
+        rules: Rules::default(),
     }
 }
 

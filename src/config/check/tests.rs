@@ -72,6 +72,41 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "never be enforced",
     ),
     (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, ejection: { failures: 0 } } }\n",
+        "upstreams.core.ejection.failures",
+        "at least 1",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, ejection: { time: 0s } } }\n",
+        "upstreams.core.ejection.time",
+        "longer than zero",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, ejection: { time: 10m } } }\n",
+        "upstreams.core.ejection.max_time",
+        "shorter than",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, ejection: { max_percent: 101 } } }\n",
+        "upstreams.core.ejection.max_percent",
+        "more than 100",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, retry_budget: { percent: 101 } } }\n",
+        "upstreams.core.retry_budget.percent",
+        "more than 100",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, connections: { per_server: 0 } } }\n",
+        "upstreams.core.connections.per_server",
+        "at least 1",
+    ),
+    (
+        "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, slow_start: 2h } }\n",
+        "upstreams.core.slow_start",
+        "longer than 1h",
+    ),
+    (
         "upstreams: { core: { servers: ['127.0.0.1:1'], auth: { mode: STS, audience: a }, openapi: { url: 'http://core.example.com/o.json' } } }\n",
         "upstreams.core.openapi.url",
         "upstreams.core.plaintext: true",
