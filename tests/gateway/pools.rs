@@ -26,9 +26,10 @@ async fn gateway(servers: &[&Server], keys: &str, ready: bool) -> (Issuer, Gatew
         "  pool: {{ servers: [{}], auth: {{ mode: IAM }}, {keys} }}\n",
         addresses.join(", ")
     );
-    settings.routes = "  - { path: /pool, access: public, upstream: pool }\n  \
-                       - { path: /mine, accept: [iam], upstream: pool }\n"
-        .to_owned();
+    settings.routes.push_str(
+        "  - { path: /pool, access: public, upstream: pool }\n  \
+                       - { path: /mine, accept: [iam], upstream: pool }\n",
+    );
     settings.ready = ready;
     let gateway = Gateway::start(settings).await;
     (issuer, gateway)
@@ -75,6 +76,13 @@ const EJECTIONS: &str = "portcullis_upstream_ejections_total";
 async fn get(client: &reqwest::Client, gateway: &Gateway) -> (u16, String) {
     let answer = client.get(gateway.url("/pool")).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Keeps requests waiting at both, or answers them.
+fn all_open(servers: [&Server; 2], open: bool) {
+    for server in servers {
+        server.open(open);
+    }
 }
 
 async fn waits_for(what: &str, is: impl Fn() -> bool) {
@@ -172,7 +180,7 @@ async fn a_get_in_flight_goes_to_the_other_server_and_a_post_does_not() {
     let (one, other) = (Server::start("one"), Server::start("other"));
     let (_, gateway) = gateway(&[&one, &other], "ejection: null", true).await;
     for method in [reqwest::Method::GET, reqwest::Method::POST] {
-        [&one, &other].into_iter().for_each(|it| it.open(false));
+        all_open([&one, &other], false);
         let before = (one.seen(), other.seen());
         let request = client().request(method.clone(), gateway.url("/pool"));
         let request = if method == "POST" { request.body("once") } else { request };
@@ -220,7 +228,7 @@ async fn the_budget_bounds_further_tries() {
 async fn a_request_goes_where_the_fewest_are() {
     let (one, other) = (Server::start("one"), Server::start("other"));
     let (_, gateway) = gateway(&[&one, &other], "balance: least_requests", true).await;
-    [&one, &other].into_iter().for_each(|it| it.open(false));
+    all_open([&one, &other], false);
     let slow = tokio::spawn(client().get(gateway.url("/pool")).send());
     waits_for("nobody has it", || one.seen() + other.seen() > 0).await;
     let (busy, free) = if one.seen() > 0 { (&one, &other) } else { (&other, &one) };
@@ -312,7 +320,7 @@ async fn a_server_that_is_full_is_passed_over_and_all_full_is_503_at_once() {
     let (one, other) = (Server::start("one"), Server::start("other"));
     let keys = "connections: { per_server: 2 }";
     let (_, gateway) = gateway(&[&one, &other], keys, true).await;
-    [&one, &other].into_iter().for_each(|it| it.open(false));
+    all_open([&one, &other], false);
     let slow: Vec<_> =
         (0..4).map(|_| tokio::spawn(client().get(gateway.url("/pool")).send())).collect();
     waits_for("they are not all there", || (one.seen(), other.seen()) == (2, 2)).await;
@@ -323,7 +331,7 @@ async fn a_server_that_is_full_is_passed_over_and_all_full_is_503_at_once() {
         assert_eq!(reason(&answer.text().await.unwrap()), "upstream_unavailable");
     }
     assert_eq!((one.seen(), other.seen()), (2, 2));
-    [&one, &other].into_iter().for_each(|it| it.open(true));
+    all_open([&one, &other], true);
     for answer in slow {
         assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     }
