@@ -267,8 +267,7 @@ impl ProxyHttp for Gateway {
         streams::at_request(session, cx);
         let Stage::Admitted(grant) = &cx.stage else { return Err(not_admitted()) };
         let Target { upstream, read, write, websocket, .. } = &*grant.target;
-        let key =
-            upstream.wants_key().then(|| attempts::key(grant, cx.request.as_ref())).flatten();
+        let key = upstream.wants_key().then(|| attempts::key(grant, cx.request.as_ref())).flatten();
         match cx.attempts.next(upstream, key, Instant::now()) {
             Ok(server) => {
                 let mut peer = upstream.peer(server, *read, *write);

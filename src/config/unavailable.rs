@@ -13,9 +13,8 @@ enum When {
 use When::Given;
 
 /// Key path (`*` for any key or element), condition, and what it would have been.
-const UNAVAILABLE: &[(&[&str], When, &str)] = &[
-    (&["iam", "introspection"], Given, "introspection of opaque tokens"),
-];
+const UNAVAILABLE: &[(&[&str], When, &str)] =
+    &[(&["iam", "introspection"], Given, "introspection of opaque tokens")];
 
 /// Notes every key of the file that this version does not act on.
 pub(super) fn report(root: &Node, cx: &mut Reader<'_>) {

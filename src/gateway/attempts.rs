@@ -152,8 +152,8 @@ impl Attempts {
 /// What spreads requests over servers where that is by key: the session, else the caller, else the
 /// client's address.
 pub(super) fn key(grant: &Grant, request: Option<&TrustedRequest>) -> Option<u64> {
-    if let Some(session) = &grant.session_id {
-        return Some(hash(session.as_bytes()));
+    if let Some(session) = &grant.session {
+        return Some(hash(session.public_id().as_bytes()));
     }
     if let Some(identity) = grant.permit.identity() {
         return Some(hash(identity.subject.as_bytes()));

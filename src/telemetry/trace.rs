@@ -257,7 +257,7 @@ fn describe(span: &mut Span, facts: &Facts, https: bool, version: Version) {
     span.note("url.scheme", Value::Word(if https { "https" } else { "http" }));
     span.note("url.path", Value::Text(facts.path.clone()));
     if !facts.host.is_empty() {
-        span.note("server.address", Value::Text(facts.host.clone()));
+        span.note("server.address", Value::Text((&*facts.host).into()));
     }
     if let Some(version) = version_word(version) {
         span.note("network.protocol.version", Value::Word(version));
@@ -273,7 +273,7 @@ fn describe(span: &mut Span, facts: &Facts, https: bool, version: Version) {
         let status = || Value::Text(facts.status.to_string().into());
         span.failed(reason.map_or_else(status, Value::Word));
     }
-    span.note("portcullis.request_id", Value::Text(facts.request_id.clone()));
+    span.note("portcullis.request_id", Value::Text((&*facts.request_id).into()));
     let words = [
         ("portcullis.decision", facts.decision.map(Verdict::word)),
         ("portcullis.reason", facts.reason.map(Reason::word)),

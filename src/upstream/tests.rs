@@ -11,6 +11,7 @@ fn settings(servers: Vec<(String, u16)>) -> Settings {
         demand: Demand::Nothing,
         health: None,
         timeouts: Timeouts { connect: second, read: second, write: second, idle: second },
+        http2: false,
         retries: 1,
         rules: Rules::default(),
     }

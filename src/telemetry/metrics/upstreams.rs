@@ -174,8 +174,9 @@ mod tests {
 
     #[test]
     fn a_server_that_is_gone_is_shown_no_more() {
-        let registry = Registry::new();
-        let metrics = UpstreamMetrics::new(&registry).unwrap();
+        let mut catalogue = Catalogue::default();
+        let metrics = UpstreamMetrics::new(&mut catalogue).unwrap();
+        let (registry, _) = catalogue.done();
         let state = |port| ServerState {
             upstream: "core",
             server: SocketAddr::from(([10, 0, 0, 1], port)),
@@ -194,8 +195,7 @@ mod tests {
 
     #[test]
     fn each_outcome_has_a_counter_of_its_own() {
-        let registry = Registry::new();
-        let counters = UpstreamMetrics::new(&registry).unwrap().of("core");
+        let counters = UpstreamMetrics::new(&mut Catalogue::default()).unwrap().of("core");
         let outcomes = [
             Retry::Served,
             Retry::Failed,

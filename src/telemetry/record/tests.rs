@@ -80,6 +80,7 @@ fn every_field_is_documented() {
         access: out.0.sink(Format::Json),
         audit: out.1.sink(Format::Json),
         metrics: Metrics::new(false).unwrap(),
+        recent: Recent::default(),
     });
     let routes = Arc::new(records.metrics.routes(&[]));
     let whole = |reason| {
