@@ -2,7 +2,7 @@
 //! becomes anonymous by a bad one.
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Client, Identity, Version};
 
 use crate::{
     demo::stand_in::{jose::Parts, sts::Handle},
@@ -230,6 +230,28 @@ async fn a_token_that_is_sent_is_meant_and_an_organisation_that_is_bound_holds()
     // A user whom the provider does not know has no token, and that is no fault of the caller's.
     let ghost = world.named(dns("ghost.acme.test"));
     assert_eq!(world.get(&ghost, "/either").await, refused(503, "iam_unavailable"));
+}
+
+/// Over HTTP/2, which is what clients speak unless told otherwise, and over HTTP/1.
+#[tokio::test]
+async fn every_version_of_http_has_the_certificate_of_its_connection() {
+    let world = World::start(Authority::new()).await;
+    let identity = || world.authority.certify(&with(&[], vec![uri("spiffe://acme/wrpr")]));
+    let root = Certificate::from_pem(world.root.as_bytes()).unwrap();
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let builder = Client::builder().no_proxy().tls_certs_only([root.clone()]);
+        let builder = builder.resolve("gateway.test", world.gateway.address).identity(identity());
+        let client = match version {
+            Version::HTTP_11 => builder.http1_only(),
+            _ => builder,
+        };
+        let client = client.build().unwrap();
+        for _ in 0..2 {
+            let answer = client.get(world.url("/cron")).send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+            assert_eq!(world.sent()["sub"].as_str(), Some("wrpr"));
+        }
+    }
 }
 
 /// A session that was made while another authority counted opens nothing.

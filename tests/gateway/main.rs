@@ -57,6 +57,7 @@ mod token_inspect;
 mod traces;
 mod upgrade;
 mod upstream;
+mod upstream_tls;
 
 #[expect(dead_code, unused_imports, reason = "the demo uses more of the stand-ins than the tests")]
 #[path = "../../src/bin/portcullis-demo"]

@@ -26,7 +26,12 @@ impl Authority {
     /// A client of it with a certificate of the test's own.
     pub(crate) fn certify(&self, parameters: &CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
+        let pem = self.signed(parameters, &key);
+        Identity::from_pem((pem + &key.serialize_pem()).as_bytes()).unwrap()
+    }
+
+    /// A certificate of it for a key, in PEM.
+    pub(crate) fn signed(&self, parameters: &CertificateParams, key: &KeyPair) -> String {
+        parameters.signed_by(key, &self.issuer).unwrap().pem()
     }
 }
