@@ -27,7 +27,7 @@ async fn gateway(servers: &[&Server], keys: &str, ready: bool) -> (Issuer, Gatew
         addresses.join(", ")
     );
     settings.routes.push_str(
-        "  - { path: /pool, access: public, upstream: pool }\n  \
+        "  - { path: /pool, access: public, upstream: pool, websocket: true }\n  \
                        - { path: /mine, accept: [iam], upstream: pool }\n",
     );
     settings.ready = ready;
