@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::print::{Print, print, print_of};
+use self::print::{Print, print, print_of, steady};
 use super::{Live, Tasks};
 use crate::{
     admission::State,
@@ -109,42 +109,41 @@ impl Reloading {
                     "since its files changed"
                 }
             };
-            let before = print(&files).await;
-            let read = self.reload(why).await;
-            let steady = print(&files).await == before;
+            let read = self.reload(why, &files).await;
             if let Some(started) = read.tasks {
                 _tasks = started;
-                files = read.files;
-            } else {
-                // What is wrong may be put right in a file that is new.
-                files.extend(read.files);
             }
-            seen = print(&files).await;
-            // What changed while it was read was perhaps not what was read.
-            judged = if steady { seen } else { Print::default() };
+            (files, judged) = (read.watched, read.print);
+            seen = judged;
         }
     }
 
-    async fn reload(&self, why: &str) -> Reloaded {
+    /// `watched` are the files that the one at work was read from, and those that the last attempt
+    /// would have been read from.
+    async fn reload(&self, why: &str, watched: &BTreeSet<PathBuf>) -> Reloaded {
         let (read, before) = (Arc::clone(&self.again.read), self.live.load_full());
-        let state = Arc::clone(&before.state);
-        let reading = tokio::task::spawn_blocking(move || read(Some(&state))).await;
-        let Ok(Reading { files, made }) = reading else {
-            return self.refuse(why, BTreeSet::new(), &["it could not be read".to_owned()]);
+        let (state, known) = (Arc::clone(&before.state), watched.clone());
+        let reading = move || steady(|| read(Some(&state)), known);
+        let Ok(reading) = tokio::task::spawn_blocking(reading).await else {
+            let watched = watched.clone();
+            let refused = Refused { watched, print: Print::default() };
+            return self.refuse(why, refused, &["it could not be read".to_owned()]);
         };
-        let (loaded, assembly) = match made {
+        // What is wrong may be put right in a file that is new, or in one that was not read.
+        let refused = Refused { watched: reading.looked_at, print: reading.print_of_looked_at };
+        let (loaded, assembly) = match reading.made {
             Ok(made) => made,
-            Err(faults) => return self.refuse(why, files, &faults),
+            Err(faults) => return self.refuse(why, refused, &faults),
         };
         let loaded = Arc::new(loaded);
         let config = &loaded.config;
         let moved: Vec<_> = moved(&self.fixed, &fixed(config)).map(restart_for).collect();
         if !moved.is_empty() {
-            return self.refuse(why, files, &moved);
+            return self.refuse(why, refused, &moved);
         }
         let take_over = match self.listeners.prepare(config) {
             Ok(take_over) => take_over,
-            Err(faults) => return self.refuse(why, files, &faults),
+            Err(faults) => return self.refuse(why, refused, &faults),
         };
         let next = Arc::new(Live::new(&loaded, assembly, &self.records));
         for (name, keys) in &next.keys {
@@ -157,7 +156,7 @@ impl Reloading {
         let unknown: Vec<_> =
             next.without_keys().map(|name| format!("no {name} keys can be read")).collect();
         if !unknown.is_empty() {
-            return self.refuse(why, files, &unknown);
+            return self.refuse(why, refused, &unknown);
         }
         let tasks = next.start(&self.records);
         take_over();
@@ -173,10 +172,10 @@ impl Reloading {
             config.routes.len(),
             config.upstreams.len(),
         );
-        Reloaded { files, tasks: Some(tasks) }
+        Reloaded { watched: reading.files, print: reading.print, tasks: Some(tasks) }
     }
 
-    fn refuse(&self, why: &str, files: BTreeSet<PathBuf>, faults: &[String]) -> Reloaded {
+    fn refuse(&self, why: &str, refused: Refused, faults: &[String]) -> Reloaded {
         for fault in faults {
             log::error!("{fault}");
         }
@@ -186,12 +185,22 @@ impl Reloading {
             faults.len(),
         );
         self.records.metrics.reloads.refused();
-        Reloaded { files, tasks: None }
+        let Refused { watched, print } = refused;
+        Reloaded { watched, print, tasks: None }
     }
 }
 
+/// What is watched after a configuration was of no use.
+struct Refused {
+    watched: BTreeSet<PathBuf>,
+    print: Print,
+}
+
 struct Reloaded {
-    files: BTreeSet<PathBuf>,
+    /// Files whose change is another configuration.
+    watched: BTreeSet<PathBuf>,
+    /// Of these files as they were read.
+    print: Print,
     /// Of the configuration that took over.
     tasks: Option<Tasks>,
 }
