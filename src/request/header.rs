@@ -50,7 +50,7 @@ const MANAGED_PREFIXES: [&str; 7] = [
     "x-envoy-",
 ];
 
-const MANAGED: [&str; 25] = [
+const MANAGED: [&str; 29] = [
     "forwarded",
     "x-forwarded",
     "x-real-ip",
@@ -63,6 +63,10 @@ const MANAGED: [&str; 25] = [
     "x-remote-user",
     "x-host",
     "x-user",
+    "x-userinfo",
+    "x-access-token",
+    "x-id-token",
+    "x-refresh-token",
     "x-request-id",
     "x-session-id",
     "x-http-method",
@@ -113,6 +117,8 @@ mod tests {
         for name in [
             "x-forwarded-for",
             "X-Forwarded-User",
+            "X-Userinfo",
+            "x_access.token",
             "x_forwarded_for",
             "x.forwarded.for",
             "x-forwarded_host",
