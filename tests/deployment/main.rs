@@ -11,6 +11,7 @@
 mod compose;
 mod configurations;
 mod dashboard;
+mod documents;
 mod image;
 mod kubernetes;
 mod reference;
