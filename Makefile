@@ -28,7 +28,7 @@ build: ## build the gateway as it is released
 test: test-rust test-browser ## every test; installs what they need and is missing
 
 test-rust: ## unit, property and integration tests
-	@tests/install-prerequisites build redis
+	@tests/install-prerequisites build redis documents
 	$(CARGO) test --locked --all-features
 
 test-browser: ## the gateway, an OpenID provider and Chromium together

@@ -77,7 +77,7 @@ fn found(name: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap();
     let mut places = env::split_paths(&path).map(|it| it.join(name));
     places.find(|it| it.is_file()).unwrap_or_else(|| {
-        panic!("{name} is not there; tests/install-prerequisites build installs what these need")
+        panic!("{name} is not there; tests/install-prerequisites documents installs it")
     })
 }
 
