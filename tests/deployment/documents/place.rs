@@ -121,8 +121,9 @@ impl Place {
 
     /// One of the demo's stand-ins; where it is.
     fn neighbour(&mut self, part: &[&str]) -> String {
-        let demo = option_env!("CARGO_BIN_EXE_portcullis-demo")
-            .expect("this test is built with the feature `demo` (--all-features)");
+        let Some(demo) = option_env!("CARGO_BIN_EXE_portcullis-demo") else {
+            panic!("this test is built with the feature `demo` (--all-features)");
+        };
         let mut child = Command::new(demo)
             .args(part)
             .args(["--port", "0", "--gateway-url", "https://desk.example.com"])
