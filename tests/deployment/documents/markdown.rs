@@ -56,7 +56,7 @@ impl Document {
                     document.anchors.extend(heading.take().map(|it| anchor(&it)));
                 }
                 Event::Start(Tag::Link { dest_url, .. }) => {
-                    document.links.push(dest_url.to_string())
+                    document.links.push(dest_url.to_string());
                 }
                 Event::Text(piece) => {
                     if let Some(block) = &mut block {

@@ -165,7 +165,9 @@ fn every_key_that_is_named_is_there() {
                 let mut sections = vec![&root["$defs"][*section]];
                 for key in &keys {
                     let mut next = Vec::new();
-                    sections.iter().for_each(|it| below(it, &root, key, &mut next));
+                    for section in sections {
+                        below(section, &root, key, &mut next);
+                    }
                     sections = next;
                 }
                 !sections.is_empty()
