@@ -154,7 +154,7 @@ fn every_key_that_is_named_is_there() {
         for code in &document.code {
             let path = code.split([':', ' ', '[']).next().unwrap();
             let keys: Vec<&str> = path.split('.').collect();
-            let file = ["pem", "yaml"].contains(keys.last().unwrap());
+            let file = ["md", "pem", "yaml"].contains(keys.last().unwrap());
             if file
                 || keys.len() < 2
                 || root["$defs"]["Config"]["properties"].get(keys[0]).is_none()
