@@ -6,6 +6,7 @@ mod endable;
 mod guarded;
 mod secured;
 mod signals;
+mod supervisor;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
 

@@ -1,4 +1,5 @@
-//! The end of the process: by a signal, or because another one has taken over.
+//! The end of the process: by a signal, or because another one has taken over, which a signal may
+//! start.
 
 use std::{
     path::PathBuf,
@@ -17,7 +18,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::upgrade::End;
+use super::{supervisor, upgrade::End};
 use crate::{connection::crowd::Crowd, live::Live, telemetry::record::Records};
 
 /// SIGTERM drains, SIGINT (Ctrl-C) ends at once; so does another process that takes over end this
@@ -46,6 +47,18 @@ impl Signals {
                 Err(_) => std::future::pending().await,
             },
             None => std::future::pending().await,
+        }
+    }
+
+    /// Starts the process that is to take over.
+    fn begin_succession(&self) {
+        if self.upgrade_socket.is_none() {
+            log::warn!("SIGUSR2: server.upgrade_socket is not set, so nobody can take over");
+            return;
+        }
+        match supervisor::start_successor() {
+            Ok(process) => log::info!("SIGUSR2: process {process} is to take over"),
+            Err(error) => log::error!("SIGUSR2: nobody can be started to take over: {error}"),
         }
     }
 
@@ -81,8 +94,14 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)] = kinds.map(signal) else {
+        let kinds = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+            SignalKind::user_defined2(),
+        ];
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut quit), Ok(mut again)] = kinds.map(signal)
+        else {
             log::error!("signals cannot be received; stopping");
             return ShutdownSignal::FastShutdown;
         };
@@ -105,8 +124,10 @@ impl ShutdownSignalWatch for Signals {
                     ),
                     None => break,
                 },
+                _ = again.recv() => self.begin_succession(),
             }
         }
+        supervisor::stopping();
         self.draining.store(true, Ordering::Relaxed);
         if !self.delay.is_zero() {
             log::info!("not ready any more; listening for another {:?}", self.delay);

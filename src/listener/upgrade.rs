@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 pub(super) use self::opening::{Opening, Sockets};
 pub(crate) use self::place::private;
 use self::{exchange::Received, place::Place};
+use super::supervisor;
 
 /// Why listeners are not taken over, or cannot be handed over later.
 #[derive(Debug, thiserror::Error)]
@@ -121,12 +122,16 @@ impl Succession {
 
     fn run(mut self) {
         let opened = (0..self.services).all(|_| self.opened.recv_timeout(OPENED_WITHIN).is_ok());
+        if !opened && self.predecessor.is_some() {
+            log::error!("the listeners that were taken over cannot be opened; stopping");
+            // The process before hears nothing of us and goes on serving.
+            std::process::exit(1);
+        }
+        if opened {
+            // Before the process before ends: a service without a main process is over.
+            supervisor::serving();
+        }
         if let Some(predecessor) = self.predecessor.take() {
-            if !opened {
-                log::error!("the listeners that were taken over cannot be opened; stopping");
-                // The process before hears nothing of us and goes on serving.
-                std::process::exit(1);
-            }
             predecessor.tell_that_we_serve();
         }
         let Some(path) = self.path.take() else { return };

@@ -20,6 +20,7 @@ mod troubleshooting;
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -80,6 +81,18 @@ fn tool(name: &str, arguments: &[&str]) -> Option<Output> {
         Err(error) => {
             eprintln!("not checked by {name}: {error}");
             None
+        }
+    }
+}
+
+/// A loopback port that nobody has.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_240 + offset % 22_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

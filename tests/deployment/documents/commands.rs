@@ -17,7 +17,7 @@ const RUN: [&str; 15] = [
 ];
 
 /// Not run here; what is done instead, in the words of a shell.
-const NOT_RUN: [(&str, &str, &str); 4] = [
+const NOT_RUN: [(&str, &str, &str); 5] = [
     (
         "make",
         "builds and tests for minutes, or serves until Ctrl-C: only whether the target is there, \
@@ -33,6 +33,11 @@ const NOT_RUN: [(&str, &str, &str); 4] = [
         "docker",
         "no container is started here: only whether the files are where it looks for them",
         r#"[ "$1 $2 $3" = "compose up --build" ] && [ $# = 3 ] && [ -s compose.yaml ] && [ -s .env ] && [ -s secrets/sts.pem ]"#,
+    ),
+    (
+        "systemctl",
+        "there is no systemd here: it says who the gateway is that serves in its place",
+        r#"[ "$*" = "show --property MainPID --value portcullis" ] && exec @cat "@place/pid""#,
     ),
     (
         "promtool",

@@ -4,14 +4,12 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::commands;
-use crate::{Directory, printed, read, top};
+use crate::{Directory, free_port, printed, read, top};
 
 pub(super) const ORGANISATION: &str = "6b1e5f0a-2d2c-4c1c-9f0e-0d9f5a5b7a11";
 const ISSUER: &str = "https://keycloak.example.com/realms/one";
@@ -31,17 +29,6 @@ pub(super) struct Place {
 pub(super) fn example() -> String {
     let readme = read("README.md");
     readme.split("```yaml\n").nth(1).and_then(|it| it.split("```").next()).unwrap().to_owned()
-}
-
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let offset = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(10_240 + offset % 22_000).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl Place {
