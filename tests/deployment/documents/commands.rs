@@ -64,7 +64,7 @@ old=$(@cat "@place/pid" 2> /dev/null || true)
 if [ "$old" ] && [ ! "$upgrade" ]; then kill -TERM "$old" 2> /dev/null; gone "$old" || exit 1; fi
 "@binary" "$@" >> "@place/gateway.log" 2>&1 &
 new=$!
-echo "$new" > "@place/pid"; echo "$new" >> "@place/pids"
+echo "$new" > "@place/pid"
 if [ "$upgrade" ]; then gone "$old" || exit 1; fi
 for _ in $(@seq 200); do
     lives "$new" || { @cat "@place/gateway.log" >&2; exit 1; }

@@ -168,9 +168,14 @@ impl Drop for Place {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let started = fs::read_to_string(self.path().join("pids")).unwrap_or_default();
-        for pid in started.lines() {
-            let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
+        // Gateways are started by scripts, and start each other; all of them work in this directory.
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let here = fs::read_link(entry.path().join("cwd"));
+            if here.is_ok_and(|it| it.starts_with(self.path())) {
+                let process = entry.file_name();
+                let _ =
+                    Command::new("kill").arg("-KILL").arg(process).stderr(Stdio::null()).status();
+            }
         }
     }
 }
