@@ -169,9 +169,10 @@ impl Drop for Place {
             let _ = child.wait();
         }
         // Gateways are started by scripts, and start each other; all of them work in this directory.
+        let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let here = fs::read_link(entry.path().join("cwd"));
-            if here.is_ok_and(|it| it.starts_with(self.path())) {
+            if here.is_ok_and(|it| it.starts_with(&place)) {
                 let process = entry.file_name();
                 let _ =
                     Command::new("kill").arg("-KILL").arg(process).stderr(Stdio::null()).status();
