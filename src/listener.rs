@@ -152,7 +152,7 @@ pub fn serve(
     let admin = Admin::new(board, &config.admin);
     let mut admin = Service::new("admin".to_owned(), admin);
     admin.add_tcp(&config.admin.address.to_string());
-    server.add_service(Opening::new(admin, sockets.clone(), opens));
+    server.add_service(Opening::new(admin, sockets.clone(), opens.clone()));
 
     for listener in &config.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
@@ -165,7 +165,8 @@ pub fn serve(
         path: config.server.upgrade_socket.clone(),
         sockets,
         opened,
-        services: 2,
+        // Two services, and the signals.
+        awaited: 3,
         predecessor,
         handed_over,
     };
@@ -180,6 +181,7 @@ pub fn serve(
         upgrade_socket: config.server.upgrade_socket.clone(),
         handed_over: Mutex::new(Some(hears)),
         end,
+        listening: opens,
     };
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     close(records, &live);

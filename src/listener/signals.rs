@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
     },
     time::{Duration, Instant},
 };
@@ -35,6 +36,8 @@ pub(super) struct Signals {
     /// Hears of the process that has taken over.
     pub(super) handed_over: Mutex<Option<oneshot::Receiver<i32>>>,
     pub(super) end: Arc<End>,
+    /// Told once signals are heard.
+    pub(super) listening: Sender<()>,
 }
 
 impl Signals {
@@ -105,6 +108,8 @@ impl ShutdownSignalWatch for Signals {
             log::error!("signals cannot be received; stopping");
             return ShutdownSignal::FastShutdown;
         };
+        // Nobody is there to hear it where it is asked a second time.
+        let _ = self.listening.send(());
         let mut succeeded = std::pin::pin!(self.succeeded());
         loop {
             tokio::select! {

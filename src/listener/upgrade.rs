@@ -102,9 +102,9 @@ pub(super) struct Succession {
     /// Where it may be asked to hand over.
     pub(super) path: Option<PathBuf>,
     pub(super) sockets: Sockets,
-    /// Hears once for each service that has opened its listeners.
+    /// Hears once for each service that has opened its listeners, and once signals are heard.
     pub(super) opened: Receiver<()>,
-    pub(super) services: usize,
+    pub(super) awaited: usize,
     pub(super) predecessor: Option<Predecessor>,
     /// Is told of the process that has taken over.
     pub(super) handed_over: oneshot::Sender<i32>,
@@ -121,7 +121,7 @@ impl Succession {
     }
 
     fn run(mut self) {
-        let opened = (0..self.services).all(|_| self.opened.recv_timeout(OPENED_WITHIN).is_ok());
+        let opened = (0..self.awaited).all(|_| self.opened.recv_timeout(OPENED_WITHIN).is_ok());
         if !opened && self.predecessor.is_some() {
             log::error!("the listeners that were taken over cannot be opened; stopping");
             // The process before hears nothing of us and goes on serving.

@@ -122,6 +122,7 @@ fn a_new_binary_becomes_the_main_process() {
         .args(["run", "--config", &directory.path("gateway.yaml")])
         .env("NOTIFY_SOCKET", directory.path("notify"))
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut processes = Processes(gateway, Vec::new());
