@@ -250,6 +250,7 @@ impl State {
         let looked = self.look_up(&identified, headers, body, facts, now).await?;
         let judged = self.judge(identified, request, headers, body, looked, facts, trace)?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
+        self.within_rate_of_organisation(&allowed.permit)?;
         self.check(&allowed, request, headers, facts).await?;
         let Target { upstream, act_as, .. } = &*allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));
