@@ -15,7 +15,10 @@ use std::{
 use equivalent::Equivalent;
 use moka::sync::Cache;
 
-use crate::session::{Cookies, Shared, cookie::{Chunks, MAX_CHUNKS}};
+use crate::session::{
+    Cookies, Shared,
+    cookie::{Chunks, MAX_CHUNKS},
+};
 
 /// What cookies hold.
 pub(super) struct OpenedCookies {

@@ -2,9 +2,7 @@
 
 use reqwest::Response;
 
-use crate::support::{
-    ACME, Gateway, Issuer, OTHER, Recorder, Settings, gateway::client, reason,
-};
+use crate::support::{ACME, Gateway, Issuer, OTHER, Recorder, Settings, gateway::client, reason};
 
 async fn world(settings: impl FnOnce(Settings) -> Settings) -> (Issuer, Recorder, Gateway) {
     let (issuer, core) = (Issuer::start().await, Recorder::start("").await);

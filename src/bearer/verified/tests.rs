@@ -119,7 +119,10 @@ fn r20_tokens_that_collide_are_still_two() {
     for case in [&one, &other] {
         let Key { scope, audience, generation, .. } = case.key(&rules);
         let identity = Arc::clone(&case.identity);
-        cache.insert(Proven { scope, audience: audience.into(), generation, identity }, case.identity.expires);
+        cache.insert(
+            Proven { scope, audience: audience.into(), generation, identity },
+            case.identity.expires,
+        );
     }
     for case in [&one, &other] {
         assert_eq!(cache.get(&case.key(&rules)), Some(case.identity.expires));

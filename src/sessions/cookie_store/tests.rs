@@ -10,8 +10,7 @@ const FAR: Timestamp = Timestamp(u64::MAX);
 
 fn jar(key: u8) -> Arc<Jar> {
     let ring = KeyRing::new(vec![[key; 32]]).unwrap();
-    let settings =
-        Settings { name: "portcullis".into(), secure: true, same_site: SameSite::Lax };
+    let settings = Settings { name: "portcullis".into(), secure: true, same_site: SameSite::Lax };
     Arc::new(Jar::new(&settings, ring).unwrap())
 }
 
