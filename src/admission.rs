@@ -44,7 +44,7 @@ use crate::{
     request::{Rules, TrustedRequest, declared_body},
     roles::RoleMap,
     route::{Match, RouteTable},
-    session::Session,
+    session::Shared,
     sessions::{PendingCookies, Sessions},
     step::{Step, Trace},
     sts::Sts,
@@ -138,7 +138,7 @@ pub struct Grant {
     /// The credential.
     pub credential: Credential,
     /// The caller's session, where it was one.
-    pub session: Option<Box<Session>>,
+    pub session: Option<Arc<Shared>>,
     /// Path and query with the organisation written into them, where the request left it out.
     pub new_target: Option<Box<str>>,
     /// The body with the organisation written into it.
@@ -157,7 +157,7 @@ pub enum Admitted {
 pub(crate) struct Allowed {
     pub(crate) target: Arc<Target>,
     pub(crate) permit: Permit,
-    session: Option<Box<Session>>,
+    session: Option<Arc<Shared>>,
     pub(crate) new_target: Option<Box<str>>,
     pub(crate) new_body: Option<Bytes>,
 }
@@ -250,6 +250,7 @@ impl State {
         let looked = self.look_up(&identified, headers, body, facts, now).await?;
         let judged = self.judge(identified, request, headers, body, looked, facts, trace)?;
         let Some(allowed) = judged else { return Ok(Admitted::Login) };
+        self.within_rate_of_organisation(&allowed.permit)?;
         self.check(&allowed, request, headers, facts).await?;
         let Target { upstream, act_as, .. } = &*allowed.target;
         facts.technical_user = act_as.technical_user().map(|user| Arc::clone(user.name()));

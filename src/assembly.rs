@@ -215,8 +215,11 @@ fn rules(config: &Config) -> Rules {
 
 fn rates(config: &Config) -> Rates {
     let client = config.limits.requests_per_client.as_ref().and_then(rate);
-    let any = client.is_some() || config.routes.iter().any(|it| it.limits.requests.is_some());
-    Rates { client, buckets: any.then(Buckets::default), since: Instant::now() }
+    let organisation = config.limits.requests_per_organisation.as_ref().and_then(rate);
+    let any = client.is_some()
+        || organisation.is_some()
+        || config.routes.iter().any(|it| it.limits.requests.is_some());
+    Rates { client, organisation, buckets: any.then(Buckets::default), since: Instant::now() }
 }
 
 /// The configuration's own checks have seen to it that neither is zero.

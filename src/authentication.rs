@@ -17,7 +17,7 @@ pub use self::presented::{Presented, presented};
 use crate::{
     bearer::{
         self, KeySet, Rejection, Rules, UnverifiedClaims,
-        verified::{self, Verified},
+        verified::{self, Scope, Verified},
     },
     identity::{Identity, Proof},
     jwks::KeySource,
@@ -46,7 +46,7 @@ pub struct Accepted<'r> {
 
 /// Turns bearer tokens into identities.
 pub struct Authenticator {
-    issuers: Vec<TrustedIssuer>,
+    issuers: Vec<(TrustedIssuer, Scope)>,
     cache: Verified,
 }
 
@@ -54,6 +54,7 @@ pub struct Authenticator {
 #[derive(Clone, Copy)]
 struct Candidate<'c> {
     issuer: &'c TrustedIssuer,
+    scope: Scope,
     audience: &'c str,
 }
 
@@ -62,19 +63,23 @@ impl Authenticator {
     /// the authenticator that this one replaces: its keys hold the rules.
     #[must_use]
     pub fn new(issuers: Vec<TrustedIssuer>, cache: Verified) -> Self {
-        Self { issuers, cache }
+        let scoped = issuers.into_iter().map(|issuer| {
+            let scope = Scope::of(&issuer.rules);
+            (issuer, scope)
+        });
+        Self { issuers: scoped.collect(), cache }
     }
 
     /// The same issuers and rules, with these Ed25519 keys in place of the issuers' own, and
     /// nothing remembered. For `explain`, which signs with them what a caller is said to be.
     #[must_use]
     pub(crate) fn trusting_only(self, keys: &Arc<KeySet>) -> Self {
-        let mut issuers = self.issuers;
-        for issuer in &mut issuers {
+        let trusting = self.issuers.into_iter().map(|(mut issuer, _)| {
             issuer.keys = KeySource::Local(Arc::new(ArcSwap::new(Arc::clone(keys))));
             issuer.rules.algorithms = vec![Algorithm::EdDSA];
-        }
-        Self::new(issuers, Verified::new(0))
+            issuer
+        });
+        Self::new(trusting.collect(), Verified::new(0))
     }
 
     /// Whom `token` proves, on a route that accepts `accept`.
@@ -90,7 +95,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Identity>, Refusal> {
         // The cache's key holds issuer, audience and keys, so asking under each accepted issuer
-        // is as safe as reading the token first, and a hash is cheaper.
+        // is as safe as reading the token first, and a look-up is cheaper.
         for candidate in self.accepted(accept) {
             if let Some(identity) = self.remembered(candidate, token, now)? {
                 return Ok(identity);
@@ -130,12 +135,12 @@ impl Authenticator {
     pub fn leeway(&self, identity: &Identity) -> Duration {
         let vouches =
             |rules: &Rules| rules.proof == identity.proof && *rules.issuer == *identity.issuer;
-        let issuer = self.issuers.iter().find(|issuer| vouches(&issuer.rules));
-        issuer.map_or(Duration::ZERO, |issuer| issuer.rules.leeway)
+        let issuer = self.issuers.iter().find(|(issuer, _)| vouches(&issuer.rules));
+        issuer.map_or(Duration::ZERO, |(issuer, _)| issuer.rules.leeway)
     }
 
     fn accepted<'c>(&'c self, accept: Accepted<'c>) -> impl Iterator<Item = Candidate<'c>> {
-        self.issuers.iter().filter_map(move |issuer| {
+        self.issuers.iter().filter_map(move |(issuer, scope)| {
             let audience = match issuer.rules.proof {
                 Proof::AppToken => accept.app?,
                 Proof::IamToken if accept.iam => issuer.rules.audience.as_str(),
@@ -143,7 +148,7 @@ impl Authenticator {
                     return None;
                 }
             };
-            Some(Candidate { issuer, audience })
+            Some(Candidate { issuer, scope: *scope, audience })
         })
     }
 
@@ -182,15 +187,16 @@ impl Authenticator {
             keys = newer;
         }
         let identity = Arc::new(verified?);
-        self.cache.remember(candidate.key(&keys, token), &identity, now);
+        self.cache.remember(&candidate.key(&keys, token), &identity, now);
         Ok(identity)
     }
 }
 
-impl Candidate<'_> {
-    fn key(self, keys: &KeySet, token: &SecretString) -> verified::Key {
-        let token = token.expose_secret();
-        verified::Key::new(&self.issuer.rules, self.audience, keys.generation(), token)
+impl<'c> Candidate<'c> {
+    fn key(self, keys: &KeySet, token: &'c SecretString) -> verified::Key<'c> {
+        let Self { scope, audience, issuer: _ } = self;
+        let (generation, token) = (keys.generation(), token.expose_secret());
+        verified::Key { scope, audience, generation, token }
     }
 }
 

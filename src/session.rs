@@ -11,6 +11,7 @@ pub mod cookie;
 pub mod key_ring;
 pub mod refresh;
 pub mod revocation;
+mod shared;
 pub(crate) mod ticket;
 
 #[cfg(test)]
@@ -30,7 +31,10 @@ use crate::{
     time::Timestamp,
 };
 
-pub use self::cookie::{Cookies, Jar, Opened, Pieces};
+pub use self::{
+    cookie::{Cookies, Jar, Opened, Pieces},
+    shared::Shared,
+};
 
 /// One browser's login.
 #[derive(Clone)]

@@ -8,6 +8,7 @@
 
 mod checks;
 mod cookie_store;
+mod opened;
 pub(crate) mod redis_store;
 mod refreshes;
 mod renewal;
@@ -30,7 +31,7 @@ use crate::{
     oidc::Provider,
     refusal::{Reason, Refusal},
     session::{
-        Cookies, Jar, Pieces, Session, State,
+        Cookies, Jar, Pieces, Session, Shared, State,
         refresh::{self, Plan},
         revocation::Mark,
     },
@@ -74,7 +75,7 @@ pub enum Found {
     /// It brought none.
     NotPresented,
     /// It counts, and its tokens serve.
-    Active(Box<Session>),
+    Active(Arc<Shared>),
     /// It does not; `iam_unavailable` when it would, if the provider answered.
     Failed(Refusal),
 }
@@ -88,7 +89,7 @@ pub struct PendingCookies {
 
 /// A session as its browser holds it.
 struct Ticket {
-    session: Session,
+    session: Arc<Shared>,
     /// What the browser's cookie says.
     revision: u32,
     pieces: Pieces,
@@ -195,7 +196,7 @@ impl Sessions {
         match self.check(&ticket.session, now) {
             State::Expired(limit) => return ended(limit.detail()),
             State::Touch => {
-                ticket.session = ticket.session.seen(now);
+                ticket.session = Shared::new(ticket.session.to_session().seen(now));
                 ticket.touched = true;
                 self.watched.seen(&ticket.session.id, now);
                 // Failing that, the next request does it.
@@ -208,18 +209,21 @@ impl Sessions {
             let attempt = self.renewer.attempt(&ticket.session, now);
             if plan == Plan::Due {
                 match self.wait(attempt, now).await {
-                    Ok(newer) => ticket.session = ticket.session.or_newer(&newer),
+                    Ok(newer) => {
+                        let session = ticket.session.to_session().or_newer(&newer);
+                        ticket.session = Shared::new(session);
+                    }
                     Err(refusal) => return Found::Failed(refusal),
                 }
             }
         }
-        let session = ticket.session.clone();
+        let session = Arc::clone(&ticket.session);
         // Kept even if there is nothing new: until a slow answer is sent, another request may
         // have had the tokens renewed.
         if self.store.is_in_cookie() {
             pending.session = Some(ticket);
         }
-        Found::Active(Box::new(session))
+        Found::Active(session)
     }
 
     /// The session of a request that is no activity.
@@ -228,7 +232,7 @@ impl Sessions {
     /// `credential_missing`, `credential_invalid`, `session_expired`.
     pub async fn peek(&self, cookies: &Cookies<'_>, now: Timestamp) -> Result<Session, Refusal> {
         let session = match self.store.load(cookies, now).await {
-            Loaded::Session(held) => held.session,
+            Loaded::Session(held) => held.session.to_session(),
             Loaded::NotPresented => {
                 return Err(Refusal::new(Reason::CredentialMissing, "there is no session"));
             }
@@ -263,7 +267,7 @@ impl Sessions {
     /// `session_expired`; `session_unavailable` when nobody can say.
     pub async fn recheck(&self, session: &mut Session, now: Timestamp) -> Result<(), Refusal> {
         match self.store.reload(session, now).await {
-            Loaded::Session(held) => *session = held.session,
+            Loaded::Session(held) => *session = held.session.to_session(),
             Loaded::Unreachable => return Err(unreachable()),
             Loaded::NotPresented | Loaded::Failed(_) | Loaded::Ended => {
                 return Err(Refusal::new(Reason::SessionExpired, "the session was ended"));
@@ -338,7 +342,7 @@ impl Sessions {
         };
         let mark = Mark::Session(&held.session.id);
         let revoked = self.revoke(mark, Timestamp(u64::MAX), now).await;
-        revoked.map(|()| Some(held.session)).map_err(|Unreachable| unreachable())
+        revoked.map(|()| Some(held.session.to_session())).map_err(|Unreachable| unreachable())
     }
 
     /// Ends sessions that began by now: those of one session of the provider, or of a subject.
@@ -424,6 +428,7 @@ impl Sessions {
         if unchanged && refresh::plan(&session, now) == Plan::Keep {
             return Vec::new();
         }
+        let session = session.to_session();
         let Some(newest) = self.store.newest(session, now) else { return Vec::new() };
         if !touched && newest.revision == revision {
             return Vec::new();

@@ -148,8 +148,14 @@ fn remembered_token(criterion: &mut Criterion) {
     };
     let token = "x".repeat(900);
     let verified = Verified::new(1000);
-    let key = || verified::Key::new(&rules, &rules.audience, keys.generation(), black_box(&token));
-    verified.remember(key(), &Arc::new(identity(token.clone())), NOW);
+    let scope = verified::Scope::of(&rules);
+    let key = || verified::Key {
+        scope,
+        audience: &rules.audience,
+        generation: keys.generation(),
+        token: black_box(&token),
+    };
+    verified.remember(&key(), &Arc::new(identity(token.clone())), NOW);
     assert!(verified.identity(&key(), NOW).is_some());
     criterion.bench_function("bearer of 900 bytes: remembered", |b| {
         b.iter(|| verified.identity(&key(), NOW));

@@ -12,7 +12,7 @@ use crate::{
     policy::Authentication,
     refusal::{Reason, Refusal},
     request::{TrustedRequest, canonical_host},
-    session::Session,
+    session::Shared,
     sessions::{Found, PendingCookies},
     time::Timestamp,
 };
@@ -20,7 +20,7 @@ use crate::{
 /// What authentication found, with what a session adds.
 pub(super) struct Caller {
     pub(super) authentication: Authentication,
-    pub(super) session: Option<Box<Session>>,
+    pub(super) session: Option<Arc<Shared>>,
 }
 
 impl State {
@@ -158,7 +158,7 @@ impl State {
             ));
         }
         Ok(Caller {
-            authentication: Authentication::Authenticated(Arc::new(session.identity())),
+            authentication: Authentication::Authenticated(session.identity()),
             session: Some(session),
         })
     }

@@ -4,7 +4,8 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use super::{Identified, State};
 use crate::{
-    policy::Authentication,
+    organisation::Organisation,
+    policy::{Authentication, Permit},
     rate_limit::{Buckets, Rate, TooMany},
     refusal::{Reason, Refusal},
 };
@@ -13,6 +14,8 @@ use crate::{
 pub struct Rates {
     /// Of one caller, or one address of callers who are not known.
     pub client: Option<Rate>,
+    /// Of one organisation, whoever asks.
+    pub organisation: Option<Rate>,
     /// Where the buckets are, if there is any rate at all.
     pub buckets: Option<Buckets>,
     /// The buckets' time counts from here.
@@ -25,6 +28,7 @@ enum Who<'a> {
     /// Issuer and subject.
     Caller(&'a Arc<str>, &'a Arc<str>),
     Address(Option<IpAddr>),
+    Organisation(Organisation),
 }
 
 impl State {
@@ -55,6 +59,21 @@ impl State {
     /// As there.
     pub fn within_rate_of_address(&self, client: Option<IpAddr>) -> Result<(), Refusal> {
         self.within_rate(&Who::Address(client))
+    }
+
+    /// Refuses what goes beyond the rate of the organisation that a request was allowed for: those
+    /// who may not act for it take nothing from it.
+    ///
+    /// # Errors
+    /// As [`State::within_rates`].
+    pub(super) fn within_rate_of_organisation(&self, permit: &Permit) -> Result<(), Refusal> {
+        match (self.rates.organisation, permit.organisation()) {
+            (Some(rate), Some(organisation)) => {
+                let who = (usize::MAX, &Who::Organisation(organisation));
+                self.take(&who, rate, || format!("of organisation {organisation}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn within_rate(&self, who: &Who<'_>) -> Result<(), Refusal> {

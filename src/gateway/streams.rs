@@ -114,7 +114,8 @@ fn tether(
     let identity = facts.identity.as_ref()?;
     match (&grant.session, &state.browsers) {
         (Some(session), Some(browsers)) => {
-            Some(Tether::Session(Arc::clone(&browsers.sessions), session.clone()))
+            let session = Box::new(session.to_session());
+            Some(Tether::Session(Arc::clone(&browsers.sessions), session))
         }
         _ if identity.proof == Proof::Certificate => Some(Tether::Token(shown?.ends())),
         _ => Some(Tether::Token(identity.expires + state.authenticator.leeway(identity))),

@@ -55,7 +55,9 @@ pub(super) fn finish(
         out.insert_header(header::AUTHORIZATION, value)?;
     }
     let host = state.host_for_upstream(&request.host);
-    out.insert_header(header::HOST, host)?;
+    if out.headers.get(header::HOST).is_none_or(|sent| sent != host) {
+        out.insert_header(header::HOST, host)?;
+    }
     out.insert_header("X-Request-Id", &*request.request_id)?;
     if let Some(line) = (TraceParent { span: parent, ..trace.parent }).header() {
         out.insert_header(TRACEPARENT, line)?;

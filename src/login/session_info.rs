@@ -61,7 +61,7 @@ pub(super) async fn choose_organisation(
     let cookies = login.jar().read(request.cookie_fields())?;
     let mut pending = PendingCookies::default();
     let session = match login.sessions.find(&cookies, &mut pending, now).await {
-        Found::Active(session) => *session,
+        Found::Active(session) => session.to_session(),
         Found::NotPresented => {
             return Err(Refusal::new(Reason::CredentialMissing, "there is no session"));
         }

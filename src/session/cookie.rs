@@ -65,9 +65,12 @@ pub struct Jar {
 /// Those cookies of one request that are ours.
 #[derive(Clone, Debug, Default)]
 pub struct Cookies<'a> {
-    chunks: [Option<&'a [u8]>; MAX_CHUNKS],
+    chunks: Chunks<'a>,
     logins: Vec<(&'a str, &'a [u8])>,
 }
+
+/// The pieces of a session's cookie.
+pub(crate) type Chunks<'a> = [Option<&'a [u8]>; MAX_CHUNKS];
 
 /// Which pieces of a session's cookie a browser holds: those that its next one does not need have
 /// to be cleared.
@@ -382,6 +385,11 @@ impl<'a> Cookies<'a> {
         Pieces(self.chunks.map(|chunk| chunk.is_some()))
     }
 
+    /// The pieces of a session that it carried.
+    pub(crate) const fn chunks(&self) -> Chunks<'a> {
+        self.chunks
+    }
+
     /// Login cookies: whole name and value, in the order of the request.
     pub(crate) fn logins(&self) -> &[(&'a str, &'a [u8])] {
         &self.logins
@@ -450,7 +458,7 @@ const TICKET: &str = "session ticket";
 const CHUNK: usize = 3_800;
 
 /// With the default limit of 32 KiB for a whole head, more would shut their owner out.
-const MAX_CHUNKS: usize = 5;
+pub(crate) const MAX_CHUNKS: usize = 5;
 
 /// Far more than the gateway lets a browser keep.
 const MAX_LOGINS_READ: usize = 64;

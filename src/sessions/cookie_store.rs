@@ -16,10 +16,13 @@ use http::HeaderValue;
 use moka::{policy::EvictionPolicy, sync::Cache};
 use secrecy::ExposeSecret;
 
-use super::store::{Fence, Held, Lease, Loaded};
+use super::{
+    opened::OpenedCookies,
+    store::{Fence, Held, Lease, Loaded},
+};
 use crate::{
     session::{
-        Cookies, Jar, Opened, Pieces, Session,
+        Cookies, Jar, Opened, Pieces, Session, Shared,
         cookie::SaveError,
         revocation::{Mark, Revocations},
     },
@@ -30,7 +33,9 @@ use crate::{
 pub struct CookieStore {
     jar: Arc<Jar>,
     /// The newest state of sessions that changed here.
-    latest: Cache<[u8; 16], Arc<Session>>,
+    latest: Cache<[u8; 16], Arc<Shared>>,
+    /// Of `jar`, whose keys opened them.
+    opened: OpenedCookies,
     ended: Arc<RwLock<Revocations>>,
 }
 
@@ -39,32 +44,55 @@ impl CookieStore {
     #[must_use]
     pub fn new(jar: Arc<Jar>, idle: Duration) -> Self {
         let latest = Cache::builder()
-            .weigher(|_, session: &Arc<Session>| weight(session))
+            .weigher(|_, session: &Arc<Shared>| weight(session))
             .max_capacity(MOST_REMEMBERED)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(idle)
             .build();
-        Self { jar, latest, ended: Arc::new(RwLock::new(Revocations::new(MOST_ENDED))) }
+        let ended = Arc::new(RwLock::new(Revocations::new(MOST_ENDED)));
+        Self { jar, latest, opened: OpenedCookies::new(MOST_OPENED), ended }
     }
 
     /// A store that takes the place of another in this process: it knows what that one knew, and
     /// each learns what the other learns, for as long as requests are under way at both.
     #[must_use]
     pub fn after(before: &Self, jar: Arc<Jar>) -> Self {
-        Self { jar, latest: before.latest.clone(), ended: Arc::clone(&before.ended) }
+        let (latest, ended) = (before.latest.clone(), Arc::clone(&before.ended));
+        Self { jar, latest, opened: OpenedCookies::new(MOST_OPENED), ended }
     }
 
     pub(super) fn load(&self, cookies: &Cookies<'_>, now: Timestamp) -> Loaded {
-        let session = match self.jar.open(cookies) {
-            Opened::NotPresented => return Loaded::NotPresented,
-            Opened::Failed(why) => return Loaded::Failed(why),
-            Opened::Session(session) => *session,
+        if !cookies.has_session() {
+            return Loaded::NotPresented;
+        }
+        let session = match self.opened.get(cookies) {
+            Some(session) => session,
+            None => match self.jar.open(cookies) {
+                Opened::NotPresented => return Loaded::NotPresented,
+                Opened::Failed(why) => return Loaded::Failed(why),
+                Opened::Session(session) => {
+                    let session = Shared::new(*session);
+                    self.opened.keep(cookies, &session);
+                    session
+                }
+            },
         };
         let presented = session.revision;
-        match self.newest(session, now) {
-            Some(session) => Loaded::Session(Box::new(Held { session, presented })),
-            None => Loaded::Ended,
+        let session = match self.latest.get(&session.id) {
+            Some(latest) if latest.revision > session.revision => {
+                // Most often the cookie was not seen since.
+                if latest.last_seen >= session.last_seen {
+                    latest
+                } else {
+                    Shared::new(session.to_session().or_newer(&latest))
+                }
+            }
+            _ => session,
+        };
+        if self.ended().covers(&session, now) {
+            return Loaded::Ended;
         }
+        Loaded::Session(Held { session, presented })
     }
 
     pub(super) fn newest(&self, session: Session, now: Timestamp) -> Option<Session> {
@@ -104,13 +132,13 @@ impl CookieStore {
         if self.ended().covers(&session, now) {
             return None;
         }
-        self.latest.insert(session.id, Arc::new(session.clone()));
+        self.latest.insert(session.id, Shared::new(session.clone()));
         Some(session)
     }
 
     pub(super) fn keep(&self, session: Session, now: Timestamp) {
         if !self.ended().covers(&session, now) {
-            self.latest.insert(session.id, Arc::new(session));
+            self.latest.insert(session.id, Shared::new(session));
         }
     }
 
@@ -170,8 +198,15 @@ fn weight(session: &Session) -> u32 {
     u32::try_from(tokens + 1_024).unwrap_or(u32::MAX)
 }
 
+/// Bytes of cookies that were opened lately, and as much of what they hold: of about 20,000
+/// browsers with tokens of 1 KB.
+const MOST_OPENED: u64 = 48 * 1024 * 1024;
+
 /// Bytes of sessions that changed: about 15,000 with tokens of 3 KB.
 const MOST_REMEMBERED: u64 = 64 * 1024 * 1024;
 
 /// Logouts within one absolute time-out; each takes about 150 bytes.
 const MOST_ENDED: usize = 100_000;
+
+#[cfg(test)]
+mod tests;

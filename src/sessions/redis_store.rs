@@ -45,7 +45,7 @@ use super::{
 use crate::{
     config::RedisUrl,
     session::{
-        Cookies, Jar, Pieces, Session,
+        Cookies, Jar, Pieces, Session, Shared,
         cookie::{OpenedTicket, SaveError},
         revocation::Mark,
         ticket::Ticket,
@@ -136,7 +136,7 @@ impl RedisStore {
         if marks.is_some_and(|began_by| session.began <= began_by) {
             return Loaded::Ended;
         }
-        Loaded::Session(Box::new(Held { presented: session.revision, session }))
+        Loaded::Session(Held { presented: session.revision, session: Shared::new(session) })
     }
 
     /// The record of a new session.

@@ -16,6 +16,8 @@
 //! * **revoke** ends sessions before their time.
 //! * **lines** is what the browser has to hold.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use super::{
@@ -23,7 +25,7 @@ use super::{
     redis_store::{Holder, RedisStore, Unreachable},
 };
 use crate::{
-    session::{Cookies, Pieces, Session, cookie::SaveError, revocation::Mark},
+    session::{Cookies, Pieces, Session, Shared, cookie::SaveError, revocation::Mark},
     time::Timestamp,
 };
 
@@ -40,7 +42,7 @@ pub(super) enum Loaded {
     /// Nothing.
     NotPresented,
     /// A session. Whether it still counts is not asked here.
-    Session(Box<Held>),
+    Session(Held),
     /// Something that is not ours, or not whole; with what is wrong.
     Failed(&'static str),
     /// A session that was ended before its time.
@@ -52,7 +54,7 @@ pub(super) enum Loaded {
 /// A session as the store has it.
 pub(super) struct Held {
     /// The newest state.
-    pub(super) session: Session,
+    pub(super) session: Arc<Shared>,
     /// The revision that the browser's cookie stands for.
     pub(super) presented: u32,
 }
@@ -106,7 +108,7 @@ impl Store {
             Self::Cookie(store) => match store.newest(session.clone(), now) {
                 Some(newest) => {
                     let presented = session.revision;
-                    Loaded::Session(Box::new(Held { session: newest, presented }))
+                    Loaded::Session(Held { session: Shared::new(newest), presented })
                 }
                 None => Loaded::Ended,
             },

@@ -2,7 +2,7 @@
 
 use reqwest::Response;
 
-use crate::support::{Gateway, Issuer, Recorder, Settings, gateway::client, reason};
+use crate::support::{ACME, Gateway, Issuer, OTHER, Recorder, Settings, gateway::client, reason};
 
 async fn world(settings: impl FnOnce(Settings) -> Settings) -> (Issuer, Recorder, Gateway) {
     let (issuer, core) = (Issuer::start().await, Recorder::start("").await);
@@ -78,4 +78,30 @@ async fn a_route_can_have_a_rate_of_its_own() {
     for _ in 0..8 {
         assert_eq!(get(&gateway, LIST, Some(&alice)).await.status(), 200, "other routes go on");
     }
+}
+
+#[tokio::test]
+async fn all_callers_of_one_organisation_share_its_rate() {
+    let limits = "limits: { requests_per_organisation: { per_second: 1, burst: 4 } }\n";
+    let route = "path: /api/did/v1, methods: [GET], accept: [iam], permissions: [CREDENTIAL_LIST], \
+                 organisation: [ { query: organisationId } ]";
+    let (issuer, core, gateway) = world(|settings| settings.with(limits).route(route)).await;
+    let of = |organisation| format!("/api/did/v1?organisationId={organisation}");
+    // Who may not act for it takes nothing from it.
+    let nobody = issuer.token("nobody", "none");
+    for _ in 0..8 {
+        assert_eq!(get(&gateway, &of(ACME), Some(&nobody)).await.status(), 403);
+    }
+    let callers = ["alice", "bob", "carol"].map(|name| issuer.token(name, "both"));
+    let mut statuses = Vec::new();
+    for at in 0..12 {
+        let token = &callers[at % callers.len()];
+        statuses.push(get(&gateway, &of(ACME), Some(token)).await.status().as_u16());
+    }
+    assert!(statuses.starts_with(&[200; 4]) && statuses.contains(&429), "{statuses:?}");
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(core.take().len(), served, "and the upstream sees no more");
+    // The same callers for another organisation, and where it is about none.
+    assert_eq!(get(&gateway, &of(OTHER), Some(&callers[0])).await.status(), 200);
+    assert_eq!(get(&gateway, "/ssi/x", None).await.status(), 200);
 }

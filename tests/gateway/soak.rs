@@ -63,7 +63,7 @@ impl Soak {
         fs::write(&key, new_key()).unwrap();
         let mut settings = Settings::new(&provider.url, core.address)
             .with("logs: { format: json, level: warn, access: off, audit: off }\n")
-            .route("path: /open, access: public, timeouts: { read: 500ms }");
+            .route("path: /open, access: public, timeouts: { read: 2s }");
         settings.bff = recorder_of_pages().await;
         settings.port = Some(port);
         settings.sts = Some(format!(
@@ -152,7 +152,7 @@ impl Soak {
         }
     }
 
-    /// A reload each second, a new key each fifth, a fault of Core each third.
+    /// A reload each second, a new key each fifth, a fault of Core each third; seconds of quiet.
     async fn trouble(self: Arc<Self>) {
         let faults = [Fault::HalfOpen, Fault::ResetAt(5), Fault::Garbage, Fault::Refuse];
         for second in 1_u64.. {
@@ -174,7 +174,7 @@ impl Soak {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 self.core.set(Fault::None);
                 // Longer than any time-out of those who asked meanwhile.
-                tokio::time::sleep(Duration::from_millis(700)).await;
+                tokio::time::sleep(Duration::from_millis(2_700)).await;
                 self.troubled.store(false, Ordering::Relaxed);
             }
         }

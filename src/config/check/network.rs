@@ -45,11 +45,12 @@ pub(super) fn report(draft: &Draft, notes: &mut Notes<'_, '_>) {
         let spans =
             [("header_timeout", limits.header_timeout), ("body_timeout", limits.body_timeout)];
         notes.above_zero(&path("limits"), &spans);
-        rate(
-            limits.requests_per_client.as_ref(),
-            &path("limits").key("requests_per_client"),
-            notes,
-        );
+        for (key, bound) in [
+            ("requests_per_client", &limits.requests_per_client),
+            ("requests_per_organisation", &limits.requests_per_organisation),
+        ] {
+            rate(bound.as_ref(), &path("limits").key(key), notes);
+        }
     }
     if notes.root.key("upstreams").is_some_and(|node| node.entries().is_empty()) {
         notes.fault(&path("upstreams"), "names no upstream");

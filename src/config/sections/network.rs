@@ -80,6 +80,8 @@ section! {
         connections_per_client: usize = "1000",
         /// Requests from one caller, or from one client address while nobody is known.
         requests_per_client: Option<Rate> = "null",
+        /// Requests for one organisation, from all of its callers together.
+        requests_per_organisation: Option<Rate> = "null",
     }
 }
 

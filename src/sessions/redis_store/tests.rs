@@ -81,7 +81,7 @@ async fn load(store: &RedisStore, cookie: &[u8]) -> Loaded {
 
 async fn loaded(store: &RedisStore, cookie: &[u8]) -> Session {
     match load(store, cookie).await {
-        Loaded::Session(held) => held.session,
+        Loaded::Session(held) => held.session.to_session(),
         Loaded::Failed(why) => panic!("{why}"),
         Loaded::Ended => panic!("ended"),
         Loaded::NotPresented | Loaded::Unreachable => panic!("not there"),
