@@ -269,7 +269,9 @@ impl TechnicalUser {
             }
             _ => return Err(transient(format!("status {status}"))),
         }
-        let answer: Answer = serde_json::from_slice(&body)
+        // JSON is UTF-8 (RFC 8259, section 8.1), also in what is not looked at here.
+        let text = std::str::from_utf8(&body).unwrap_or_default();
+        let answer: Answer = serde_json::from_str(text)
             .map_err(|_| transient("its answer holds no access_token and token_type".into()))?;
         if !answer.token_type.eq_ignore_ascii_case("bearer") {
             return Err(Failed { why: "its token is no bearer token".into(), refused: true });

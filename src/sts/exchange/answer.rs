@@ -27,8 +27,10 @@ struct TokenResponse {
 impl Answer {
     /// Reads the answer to a request for a token of the type `requested`.
     pub(crate) fn read(body: &[u8], requested: &str) -> Result<Self, ExchangeError> {
-        // The parser's own message could quote the token.
-        let response: TokenResponse = serde_json::from_slice(body)
+        // JSON is UTF-8 (RFC 8259, section 8.1), also in what is not looked at here. The parser's own
+        // message could quote the token.
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        let response: TokenResponse = serde_json::from_str(text)
             .map_err(|_| unavailable("the answer is not a token response"))?;
         response.check(requested)?;
         Ok(Self { token: response.access_token, lifetime: response.expires_in })
