@@ -21,10 +21,7 @@ use pingora::{
     upstreams::peer::{HttpUpstreamRequestPolicy, PeerOptions},
     utils::tls::CertKey,
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use self::{
     discovery::{Resolver, Watched},
@@ -127,8 +124,6 @@ pub struct Upstream {
     peer: HttpPeer,
     /// Of every [`Moment`].
     start: Instant,
-    /// A server could not be connected to.
-    lost: Notify,
     counters: OnceLock<UpstreamCounters>,
 }
 
@@ -150,8 +145,7 @@ impl Upstream {
             backends.set_health_check(Box::new(watched));
         }
         let peer = peer(&settings, group);
-        let (lost, counters) = (Notify::new(), OnceLock::new());
-        Ok(Self { settings, pool, backends, peer, start, lost, counters })
+        Ok(Self { settings, pool, backends, peer, start, counters: OnceLock::new() })
     }
 
     /// Its name.
@@ -323,7 +317,6 @@ impl Upstream {
         let (upstream, address) = (self.name(), server.address());
         match consequence {
             Consequence::Unreachable => {
-                self.lost.notify_one();
                 log::warn!(upstream:%, server:% = address; "the server cannot be connected to: it gets no requests until it can");
             }
             Consequence::Ejected(time) => {
@@ -383,7 +376,9 @@ impl Upstream {
         }
     }
 
-    /// Tries to connect to servers that could not be connected to, so that no client has to.
+    /// Tries to connect to servers that could not be connected to, so that no client has to. Looks
+    /// for them all the time and is not told of them: a request that began under the configuration
+    /// before this one may be who finds out, and tells it to the upstream of that one.
     async fn keep_trying(&self) {
         let connector = Arc::new(TransportConnector::new(None));
         loop {
@@ -394,9 +389,6 @@ impl Upstream {
                 tries.spawn(
                     async move { connector.new_stream(&peer).await.is_ok().then_some(server) },
                 );
-            }
-            if tries.is_empty() {
-                self.lost.notified().await;
             }
             while let Some(tried) = tries.join_next().await {
                 if let Ok(Some(server)) = tried

@@ -92,3 +92,30 @@ async fn what_is_known_of_a_server_outlives_the_configuration() {
     drop(held);
     assert_eq!((counts(&before), counts(&after)), (0, 0));
 }
+
+/// A request that began under the configuration before finds out that a server is away, and that
+/// one's upstream is kept by nobody any more.
+#[tokio::test]
+async fn who_is_lost_to_the_configuration_before_is_found_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let servers = local(&[listener.local_addr().unwrap().port()]);
+    let before = Upstream::new(settings(servers.clone()), 7, None).unwrap();
+    before.resolve().await.unwrap();
+    let after = Arc::new(Upstream::new(settings(servers), 7, Some(&before)).unwrap());
+    after.resolve().await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let kept = Arc::clone(&after);
+    let keeping = tokio::spawn(async move { kept.keep(stopped).await });
+    // It has looked for whom it misses, and misses nobody.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let held = before.choose(Instant::now(), None, &Tried::default()).unwrap();
+    before.failed(held.server(), Failure::Connect, Instant::now());
+    assert!(!after.is_usable(), "the servers are the same");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !after.is_usable() {
+        assert!(Instant::now() < until, "nobody looks for it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send_replace(true);
+    keeping.await.unwrap();
+}
