@@ -11,13 +11,14 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-def request(url, headers=None):
+def request(url, headers=None, method="GET", body=None):
     """One request, with no redirect followed."""
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=10)
     try:
         target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        connection.request("GET", target, headers=headers or {})
+        connection.request(method, target, body=body or None, headers=headers or {})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

@@ -1,0 +1,56 @@
+"""oha: fixed rates with open loop.
+
+A request is due at its time whether or not those before it were answered, and its time counts from
+when it was due (`--latency-correction`). So a server that stalls is charged for everybody who would
+have waited: there is no coordinated omission.
+"""
+
+import csv
+import os
+
+from . import generator, measured
+
+
+def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, find="oha"):
+    """Asks so often a second, answered or not."""
+    out = os.path.join(directory, "oha.csv")
+    if os.path.exists(out):
+        os.remove(out)
+    command = [find, "--no-tui", "-z", f"{seconds}s", "-q", f"{rate:g}", "-c", connections]
+    command += ["--latency-correction", "--wait-ongoing-requests-after-deadline"]
+    command += ["-t", "30s", "--redirect", "0", "--output-format", "csv", "-o", out]
+    command += ["-m", prepared.method]
+    for name, value in prepared.headers.items():
+        command += ["-H", f"{name}: {value}"]
+    if prepared.body:
+        body = os.path.join(directory, "oha.body")
+        with open(body, "wb") as file:
+            file.write(prepared.body)
+        command += ["-D", body]
+    command.append(url)
+    _, used, stopped = generator.run(command, seconds, cores)
+    try:
+        with open(out, newline="") as file:
+            found = read(file)
+    except (OSError, ValueError, KeyError):
+        if stopped:
+            raise generator.Stopped() from None
+        raise
+    # What was due and did not come: oha's table has answers alone.
+    missing = round(rate * seconds) - found.requests
+    if not stopped and missing > max(connections, 0.01 * rate * seconds):
+        found.errors["unanswered"] = missing
+    found.command, found.generator_cpu = generator.shown(command), used
+    if stopped:
+        raise generator.Stopped(found)
+    return found
+
+
+def read(lines):
+    """Its table: a line for each answer, seconds with a fraction."""
+    answers = []
+    for row in csv.DictReader(lines):
+        start, took = float(row["request-start"]), float(row["request-duration"])
+        answers.append((start, int(row["status"]), took * 1e3))
+    seconds = max((start + took / 1e3 for start, _, took in answers), default=0.0)
+    return measured.of_answers(answers, seconds)
