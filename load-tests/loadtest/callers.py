@@ -78,7 +78,8 @@ class Callers:
         return self.mint.token(str(uuid.uuid4()))
 
     def cookie(self):
-        return self.session
+        """What `Cookie` holds: a text, or what makes one when it is needed."""
+        return self.session() if callable(self.session) else self.session
 
     def ids(self, count):
         return self.given_ids[:count] if self.given_ids else prepared.some_ids(count)

@@ -57,16 +57,16 @@ def read(output, log):
             unanswered += 1
         else:
             answers.append((start, status, took / 1e3))
-    errors = {}
-    summary = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)
-    if summary:
-        # Requests that never began stand in no log. Failed ones hold those that timed out.
-        failed, _, timed_out = map(int, summary.groups())
-        errors = {"failed": max(failed - timed_out, unanswered), "timeout": timed_out}
-    elif unanswered:
-        errors = {"failed": unanswered}
+    # Requests that never began stand in no log, and nothing is summed up when it was killed.
+    total = re.search(r"requests: (\d+) total, (\d+) started", output)
+    ends = re.search(r"(\d+) errored, (\d+) timeout", output)
+    errors = {"unanswered": unanswered}
+    if total and ends:
+        errors["not started"] = int(total.group(1)) - int(total.group(2))
+        errors["timeout"] = int(ends.group(2))
+        errors["unanswered"] = max(unanswered, int(ends.group(1))) - errors["timeout"]
     if first is not None:
         answers = [((start - first) / 1e6, status, took) for start, status, took in answers]
     seconds = (last - (first or 0)) / 1e6
-    errors = {kind: count for kind, count in errors.items() if count}
+    errors = {kind: count for kind, count in errors.items() if count > 0}
     return measured.of_answers(answers, seconds, errors)

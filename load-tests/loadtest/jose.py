@@ -13,8 +13,6 @@ except ImportError:
         "/usr/bin/python3, pip for another Python"
     ) from None
 
-ALGORITHMS = ("EdDSA", "RS256", "ES256")
-
 
 def base64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -76,9 +76,10 @@ def turns(requests, variants_of):
 
 
 def prepare(scenario, callers):
-    """All that a scenario sends, and in which turns."""
+    """All that a scenario sends, in which turns, and one of each kind."""
     variants_of = [list(variants(request, callers)) for request in scenario.requests]
-    return [one for each in variants_of for one in each], turns(scenario.requests, variants_of)
+    everything = [one for each in variants_of for one in each]
+    return everything, turns(scenario.requests, variants_of), [each[0] for each in variants_of]
 
 
 def write(path, everything, order, host):

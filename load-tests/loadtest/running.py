@@ -150,12 +150,10 @@ class Running:
 
     def prepare(self, scenario, origin):
         """The requests in a file; each kind has been asked once, and answered as is expected."""
-        everything, order = prepared.prepare(scenario, self.site.callers)
-        kinds = {}
-        for one in everything:
-            kinds.setdefault((one.method, one.path.partition("?")[0], one.expect), one)
-        if scenario.kind == "requests" or scenario.kind == "http2":
-            for one in kinds.values():
+        everything, order, kinds = prepared.prepare(scenario, self.site.callers)
+        # A storm has to find everything cold; the others ask in their own way.
+        if scenario.kind in ("requests", "http2"):
+            for one in kinds:
                 verify(scenario, origin, one)
         path = f"{self.directory}/{scenario.name}.requests"
         prepared.write(path, everything, order, urllib.parse.urlsplit(origin).netloc)

@@ -39,7 +39,7 @@ class Stage:
         self.directory, self.binaries = directory, binaries
         self.gateway_cores, self.other_cores = gateway_cores, other_cores
         self.servers = Servers(directory)
-        self.gateways, self.parts = {}, {}
+        self.gateways, self.parts, self.cookie = {}, {}, None
         self.files = raise_files()
         self.values = {
             "DIRECTORY": directory,
@@ -77,10 +77,10 @@ class Stage:
         self.parts["provider"] = self._run(
             "provider",
             ["env", f"PYTHONPATH={HERE}", sys.executable, "-m", "loadtest.provider", port,
-             self.directory],
+             self.directory, "EdDSA"],
             f"{self.issuer}/jwks",
         )
-        key = provider.keys(self.directory)["EdDSA"]
+        key = provider.keys(self.directory, ["EdDSA"])["EdDSA"]
         jose.Key("EdDSA", self.values["STS_KEY"])
         with open(os.path.join(self.directory, "mebibyte"), "wb") as file:
             file.write(b"x" * MEBIBYTE)
@@ -91,7 +91,9 @@ class Stage:
             self.direct,
         )
         mint = Mint.of_provider(self.issuer, key)
-        self.callers = Callers(provider.ORGANISATION, mint, ids=prepared.some_ids(IDS))
+        self.callers = Callers(
+            provider.ORGANISATION, mint, cookie=self.session, ids=prepared.some_ids(IDS)
+        )
 
     def binary(self, name):
         return os.path.join(self.binaries, name)
@@ -135,8 +137,14 @@ class Stage:
         server.wait_until_ready(origin(listen))
         return Gateway(server, origin(listen), origin(admin))
 
+    def session(self):
+        """A session at the gateway of most scenarios; made when it is first asked for."""
+        if self.cookie is None:
+            self.cookie = self.log_in(self.gateway("issuer"))
+        return self.cookie
+
     def log_in(self, gateway):
-        """A session there, as a `Cookie` header has it."""
+        """A new session there, as a `Cookie` header has it."""
         browser = client.Browser()
         browser.open(f"{gateway.origin}/api/credential/v1?organisationId={provider.ORGANISATION}")
         cookie = browser.cookie_header(gateway.origin)
@@ -182,13 +190,10 @@ class Stage:
         path = os.path.join(scenario.directory(), "gateways", f"{wanted.gateway}.yaml")
         if not os.path.exists(path):
             return f"there is no gateway {wanted.gateway} for loopback"
-        return self.callers.lacks(wanted) if wanted.credentials != {"session"} else None
+        return self.callers.lacks(wanted)
 
     def origin(self, wanted):
-        gateway = self.gateway(wanted.gateway)
-        if "session" in wanted.credentials and not self.callers.session:
-            self.callers.session = self.log_in(gateway)
-        return gateway.origin
+        return self.gateway(wanted.gateway).origin
 
     def admin(self, wanted):
         return self.gateway(wanted.gateway).admin

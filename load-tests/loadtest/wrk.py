@@ -44,7 +44,7 @@ def closed_loop(url, requests, connections, seconds, directory, cores=None):
     if os.path.exists(out):
         os.remove(out)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
-    command += ["-s", SCRIPT, url, "--", requests, out]
+    command += ["-s", os.path.relpath(SCRIPT), url, "--", requests, out]
     grid = [f"{fraction:g}" for fraction in latency.GRID]
     _, used, stopped = generator.run([*command, *grid], seconds, cores)
     try:
