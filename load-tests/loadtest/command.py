@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import textwrap
@@ -129,6 +130,9 @@ def ramp(text):
 
 def main(words):
     options = parser().parse_args(words)
+    # A shell's background job ignores Ctrl-C; what asks us to end gets the results so far.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         check(options)
         every = scenarios.load_all(options.scenarios)
