@@ -11,8 +11,6 @@ LINES = 4
 
 
 def page(values):
-    with open(os.path.join(HERE, "page.css")) as file:
-        style = file.read()
     body = [
         f"<h1>Load test of Portcullis</h1><p>{text(report.machine(values))}.</p>",
         f"<p>{text(report.pace(values))}</p>",
@@ -30,13 +28,20 @@ def page(values):
         ] + ["</ul>"]
     body += [section(entry) for entry in values["entries"]]
     body.append(with_what(values))
+    return document("Load test of Portcullis", "".join(body))
+
+
+def document(title, body):
+    """A page that has all it needs."""
+    with open(os.path.join(HERE, "page.css")) as file:
+        style = file.read()
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
         "<meta name='color-scheme' content='light dark'>"
         "<link rel='icon' href='data:,'>"
-        f"<title>Load test of Portcullis</title><style>{style}{plot.STYLE}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
+        f"<title>{text(title)}</title><style>{style}{plot.STYLE}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
     )
 
 

@@ -195,8 +195,10 @@ def machine(report):
 def pace(report):
     pace = report["pace"]
     early = " It was stopped before its end." if report["stopped"] else ""
+    number = pace["rounds"]
+    many = f"{number} interleaved rounds" if number > 1 else "One round"
     return (
-        f"{pace['rounds']} interleaved rounds of {pace['seconds']:g} s; medians. "
+        f"{many} of {pace['seconds']:g} s{'; medians' if number > 1 else ''}. "
         f"Target: {report['target']}.{early}"
     )
 
