@@ -130,9 +130,7 @@ def ramp(text):
 
 def main(words):
     options = parser().parse_args(words)
-    # A shell's background job ignores Ctrl-C; what asks us to end gets the results so far.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    heed_signals()
     try:
         check(options)
         every = scenarios.load_all(options.scenarios)
@@ -145,6 +143,13 @@ def main(words):
     except KeyboardInterrupt:
         print("load-tests/run: stopped before anything was measured", file=sys.stderr)
         return STOPPED
+
+
+def heed_signals():
+    """What asks us to end gets the results so far, and what we started is ended."""
+    # A shell's background job ignores Ctrl-C unless it says otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def check(options):

@@ -6,6 +6,7 @@ A growth has points. Each point is ready before any is measured, and all are mea
 import dataclasses
 import http.client
 import os
+import statistics
 import subprocess
 import time
 import urllib.parse
@@ -32,6 +33,8 @@ class Point:
     requests: str
     url: str
     connections: int = 32
+    # At least so long, where it takes a while until all is as it will stay.
+    seconds: float = 0
     # What the gateway's memory is here, in MiB, and of what else.
     memory: dict = dataclasses.field(default_factory=dict)
     done: list = dataclasses.field(default_factory=list)
@@ -47,10 +50,18 @@ class Growth:
     # Figures of the whole growth: (what, value, unit).
     facts: list = dataclasses.field(default_factory=list)
     notes: str = ""
+    # Whether one gateway is asked at all sizes, so that its memory says nothing of one.
+    one_gateway: bool = False
+
+
+# The first part of each time is connecting, and does not count.
+STEADY = 0.4
 
 
 def measure(stage, point, seconds):
     stage.before(None)
+    settle(point.gateway)
+    seconds = max(seconds, point.seconds)
     with Watching({"gateway": point.gateway.server}) as watching:
         found = wrk.closed_loop(
             point.url, point.requests, point.connections, seconds, stage.directory,
@@ -59,13 +70,27 @@ def measure(stage, point, seconds):
     if wrong := found.unexpected([200]):
         raise Fault(f"{point.size}: {wrong} of {found.requests} not answered with 200")
     times = dict(map(tuple, found.latency))
+    # Of a part of both lines, so that it is the CPU of the requests of that part.
+    busy = [cores for at, cores in watching.lines["gateway"] if at >= STEADY * seconds]
+    fast = [rate for at, rate in found.rate if at >= STEADY * seconds]
+    if not busy or not fast or not sum(fast):
+        raise Fault(f"{point.size}: nothing was answered in the last part of {seconds} s")
     return {
-        "cpu_us": watching.used["gateway"] / max(found.requests, 1) * 1e6,
-        "per_second": found.per_second,
+        "cpu_us": statistics.mean(busy) / statistics.mean(fast) * 1e6,
+        "per_second": statistics.mean(fast),
         "requests": found.requests,
         "p50_ms": times.get(0.5),
         "p99_ms": times.get(0.99),
     }
+
+
+def settle(gateway, patience=60):
+    """Until the connections of the last measurement are closed, whose end costs CPU as well."""
+    deadline = time.monotonic() + patience
+    while gateway.admin.one("portcullis_connections"):
+        if time.monotonic() > deadline:
+            raise Fault(f"{gateway.origin}: connections stay open")
+        time.sleep(0.05)
 
 
 def written(stage, name, requests, gateway, cookies=None):
@@ -235,17 +260,20 @@ def wait_for_redis(port, server):
 
 def connections(stage, full):
     """So many connections ask at once; memory is that of connections that ask once and stay."""
+    growth = Growth("connections", "Connections", "connections", [], one_gateway=True)
+    quiet = stage.gateway("idle", template())
+    before = resident(quiet)
+    with Idle(quiet, stage.callers, stage.clients(10_000) - 500) as held:
+        added = (resident(quiet) - before) * 1024 / held.count
+    stage.end_gateway("idle")
     gateway = stage.gateway("connections", template())
     path, url = written(stage, "connections", [BEARER], gateway)
-    growth = Growth("connections", "Connections", "connections", [])
-    idle = stage.clients(10_000) - 500
-    before = resident(gateway)
-    with Idle(gateway, stage.callers, idle) as held:
-        added = (resident(gateway) - before) * 1024 / held.count
     growth.facts.append((f"memory of a connection, {held.count:,} idle ones", added, "KiB"))
     for size in (1, 10, 100, 1_000, 10_000):
         size = stage.clients(size)
-        growth.points.append(Point(size, gateway, path, url, connections=size))
+        growth.points.append(Point(
+            size, gateway, path, url, connections=size, seconds=2 + size // 1_000
+        ))
     return growth
 
 
@@ -295,7 +323,7 @@ def threads(stage, full):
 def bodies(stage, full):
     """An answer of so many bytes."""
     gateway = stage.gateway("bodies", template())
-    growth = Growth("bodies", "Size of an answer", "KiB", [])
+    growth = Growth("bodies", "Size of an answer", "KiB", [], one_gateway=True)
     for size in (1, 16, 128, 1_024, 8_192):
         with open(os.path.join(stage.directory, f"down-{size}"), "wb") as file:
             file.write(b"x" * size * 1024)

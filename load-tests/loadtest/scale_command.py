@@ -38,6 +38,7 @@ def parser():
 
 def main(words):
     options = parser().parse_args(words)
+    command.heed_signals()
     try:
         names = chosen(options.only)
         about = {
@@ -80,8 +81,9 @@ def grown(name, options, told):
             told.say(f"{name}: getting ready")
             growth = scale.GROWTHS[name](stage, options.full)
             for point in growth.points:
-                point.memory.setdefault("gateway", scale.resident(point.gateway))
-                scale.measure(stage, point, 1)
+                scale.measure(stage, point, options.seconds)
+                if not growth.one_gateway:
+                    point.memory.setdefault("gateway", scale.resident(point.gateway))
             total = options.rounds * len(growth.points)
             for number in range(options.rounds):
                 for at, point in enumerate(rounds.order(growth.points, number)):
