@@ -182,13 +182,7 @@ def run(options, chosen, words):
     told = progress.Progress()
     with tempfile.TemporaryDirectory(prefix="load-test-") as directory:
         with site(options, directory) as place:
-            open_loop = bool(options.rate or options.ramp)
-            wanted, refused = sorted_out(chosen, place, open_loop)
-            for name, why in refused:
-                told.say(f"{name}: not run, {why}")
-            if not wanted:
-                raise Fault("no scenario is left to run")
-            warn_of_end(options, place)
+            refuse_ended(place.callers)
             pace = running.Pace(
                 options.rounds, options.seconds, options.connections, options.rate, options.ramp,
                 options.closed,
@@ -197,6 +191,11 @@ def run(options, chosen, words):
                 place, directory, pace, told, cores=getattr(place, "other_cores", None),
                 find_oha=options.oha or oha(options.out),
             )
+            wanted, refused = going.sort_out(chosen)
+            for name, why in refused:
+                told.say(f"{name}: not run, {why}")
+            if not wanted:
+                raise Fault("no scenario is left to run")
             everything = running.entries(wanted, pace, bool(place.direct))
             going.check_tools(everything)
             complete = going.run(everything)
@@ -248,20 +247,9 @@ def listing(first, end):
     return f"{first}" if end - first < 2 else f"{first}-{end - 1}"
 
 
-def sorted_out(chosen, place, open_loop):
-    wanted, refused = [], []
-    for one in chosen:
-        why = place.refusal(one) or (running.open_loop_refusal(one) if open_loop else None)
-        if why:
-            refused.append((one.name, why))
-        else:
-            wanted.append(one)
-    return wanted, refused
-
-
-def warn_of_end(options, place):
-    """Tokens of a file that end during the run would be counted as the gateway's refusals."""
-    ends = [end for end in map(callers.expiry, place.callers.given) if isinstance(end, int | float)]
+def refuse_ended(who):
+    """Tokens that have ended would be counted as the gateway's refusals."""
+    ends = [end for end in map(callers.expiry, who.given) if isinstance(end, int | float)]
     if ends and min(ends) <= time.time():
         raise Fault("a token of --tokens has ended already")
 

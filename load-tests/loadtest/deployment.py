@@ -2,16 +2,23 @@
 
 import urllib.parse
 
+from . import client
 from .process import raise_files
 from .scenario import Fault
 
 
 class Deployment:
+    foreign = True
+
     def __init__(self, target, callers, admin=None, direct=None):
         self.name = self.target = target
         self.callers, self.admin_source, self.direct = callers, admin, direct
 
     def __enter__(self):
+        try:
+            client.request(self.target + "/")
+        except OSError as fault:
+            raise Fault(f"--target {self.target} does not answer: {fault}") from None
         if self.admin_source and not self.admin_source.reachable():
             raise Fault(f"--admin {self.admin_source.origin}: no metrics of Portcullis there")
         return self

@@ -90,6 +90,24 @@ class Running:
         self.cores, self.find_oha = cores, find_oha
         self.files = {}
 
+    def sort_out(self, chosen):
+        """Which of the scenarios can be asked here, and why the others cannot."""
+        wanted, refused = [], []
+        open_loop = self.pace.rate or self.pace.ramp
+        for one in chosen:
+            why = self.site.refusal(one) or (open_loop_refusal(one) if open_loop else None)
+            if not why and self.site.foreign:
+                # A gateway of somebody else's has other routes; the rest can be asked all the same.
+                try:
+                    self.files[one.name] = self.prepare(one, self.site.origin(one))
+                except Fault as fault:
+                    why = str(fault).removeprefix(f"{one.name}: ")
+            if why:
+                refused.append((one.name, why))
+            else:
+                wanted.append(one)
+        return wanted, refused
+
     def check_tools(self, everything):
         """Whether all generators are there, before the first is needed."""
         wanted = set()

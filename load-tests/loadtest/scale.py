@@ -18,7 +18,7 @@ from .scenario import Fault, Request
 from .stage import template as stage_template
 from .watching import MIB, Watching
 
-TARGET = "/api/credential/v1?organisationId={organisation}"
+TARGET = "/api/credential/v1?page=0&pageSize=20&organisationId={organisation}"
 BEARER = Request(TARGET, credential="bearer")
 # Logins of the sessions that are asked with; a login is slow, and what it leaves is alike.
 LOGINS = 50

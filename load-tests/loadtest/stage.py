@@ -34,6 +34,7 @@ class Stage:
     """What stands on loopback for one run; leaving the block ends it."""
 
     name = "loopback"
+    foreign = False
 
     def __init__(self, directory, binaries, gateway_cores="0", other_cores="1", threads=1):
         self.directory, self.binaries = directory, binaries
