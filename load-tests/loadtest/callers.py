@@ -73,6 +73,10 @@ class Callers:
             made.append(self.mint.token(subject, credential == "unpermitted"))
         return made[:count]
 
+    def count(self, wanted):
+        """How many of them there are."""
+        return wanted if self.mint else min(wanted, len(self.given))
+
     def stranger(self):
         """A token of somebody whom the gateway never saw."""
         return self.mint.token(str(uuid.uuid4()))
@@ -94,6 +98,8 @@ class Callers:
             return "needs a caller never seen before, every time: --mint KEY --claims FILE"
         if "bearer" in scenario.credentials and self.mint is None and not self.given:
             return "needs tokens: --tokens FILE or --mint KEY --claims FILE"
+        if scenario.callers > 1 and self.count(2) < 2:
+            return "needs different callers: more lines in --tokens FILE, or --mint KEY"
         if any("{id}" in request.path for request in scenario.requests) and not self.given_ids:
             return "needs ids of things that exist: --ids FILE"
         return None

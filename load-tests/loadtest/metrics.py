@@ -23,6 +23,9 @@ def parse(text):
 class Admin:
     """One admin listener; in a report it stands for its process."""
 
+    # Its CPU is counted in whole seconds, so less than this says nothing.
+    least_cpu = 10.0
+
     def __init__(self, origin):
         self.origin = origin.rstrip("/")
 

@@ -104,8 +104,10 @@ class Running:
                     why = str(fault).removeprefix(f"{one.name}: ")
             if why:
                 refused.append((one.name, why))
-            else:
-                wanted.append(one)
+                continue
+            wanted.append(one)
+            if (given := self.site.callers.count(one.callers)) < one.callers:
+                self.progress.say(f"{one.name}: {given} callers, not {one.callers:,}")
         return wanted, refused
 
     def check_tools(self, everything):
@@ -231,7 +233,11 @@ class Running:
         asked = max(found.requests, 1)
         past = entry.mode == "direct"
         names = [name for name in watching.used if not (past and name == "gateway")]
-        cpu = {name: watching.used[name] / asked * 1e6 for name in names}
+        cpu = {
+            name: watching.used[name] / asked * 1e6
+            for name in names
+            if watching.used[name] >= getattr(watching.watched[name], "least_cpu", 0)
+        }
         cpu["generator"] = found.generator_cpu / asked * 1e6
         unexpected = found.unexpected(scenario.expected)
         return {
