@@ -53,7 +53,7 @@ def parser():
     how = made.add_argument_group("how long and how fast")
     how.add_argument("--rounds", type=whole, default=3, metavar="N", help="rounds [3]")
     how.add_argument(
-        "--seconds", type=seconds, default=3, metavar="S", help="of each scenario in a round [3]"
+        "--seconds", type=whole, default=3, metavar="S", help="of each scenario in a round [3]"
     )
     how.add_argument(
         "--connections", type=whole, metavar="N", help="at once, in place of the scenario's"
@@ -114,11 +114,6 @@ def whole(text):
 
 def positive(text):
     return number(text, float, 1, "a number from 1 on")
-
-
-def seconds(text):
-    found = number(text, float, 1, "a number of seconds from 1 on")
-    return int(found) if found == int(found) else found
 
 
 def ramp(text):

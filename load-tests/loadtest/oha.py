@@ -16,7 +16,7 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, 
     out = os.path.join(directory, "oha.csv")
     if os.path.exists(out):
         os.remove(out)
-    command = [find, "--no-tui", "-z", f"{seconds}s", "-q", f"{rate:g}", "-c", connections]
+    command = [find, "--no-tui", "-z", f"{round(seconds * 1000)}ms", "-q", f"{rate:g}", "-c", connections]
     command += ["--latency-correction", "--wait-ongoing-requests-after-deadline"]
     command += ["-t", "30s", "--redirect", "0", "--output-format", "csv", "-o", out]
     command += ["-m", prepared.method]
@@ -47,10 +47,15 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, 
 
 
 def read(lines):
-    """Its table: a line for each answer, seconds with a fraction."""
+    """Its table: a line for each answer, seconds with a fraction.
+
+    `request-start` is when a request was sent and `request-duration` counts from when it was due, so
+    the two may not be added.
+    """
     answers = []
     for row in csv.DictReader(lines):
-        start, took = float(row["request-start"]), float(row["request-duration"])
-        answers.append((start, int(row["status"]), took * 1e3))
-    seconds = max((start + took / 1e3 for start, _, took in answers), default=0.0)
+        sent, took = float(row["request-start"]), float(row["request-duration"])
+        due = max(0.0, sent + float(row["Response-delay"]) - took)
+        answers.append((due, int(row["status"]), took * 1e3))
+    seconds = max((due + took / 1e3 for due, _, took in answers), default=0.0)
     return measured.of_answers(answers, seconds)

@@ -24,7 +24,7 @@ def parser():
     made.add_argument("--full", action="store_true", help="a million sessions, 100,000 tokens")
     made.add_argument("--rounds", type=command.whole, default=5, metavar="N", help="rounds [5]")
     made.add_argument(
-        "--seconds", type=command.seconds, default=2, metavar="S", help="of each size [2]"
+        "--seconds", type=command.whole, default=2, metavar="S", help="of each size [2]"
     )
     made.add_argument(
         "--binaries", metavar="DIR", default="target/release",

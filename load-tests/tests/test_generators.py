@@ -66,12 +66,14 @@ class H2load(unittest.TestCase):
 class Oha(unittest.TestCase):
     HEAD = "request-start,DNS,DNS+dialup,Response-delay,request-duration,bytes,status\n"
 
-    def test_seconds_become_milliseconds(self):
-        rows = "0.10,0,0,0.001,0.002,999,200\n0.20,0,0,0.001,0.250,999,502\n"
+    def test_a_time_counts_from_when_a_request_was_due(self):
+        # The second was due at 0.2 s, sent at 0.4 s and answered at 0.45 s.
+        rows = "0.10,0,0,0.002,0.002,999,200\n0.40,0,0,0.050,0.250,999,502\n"
         found = oha.read(io.StringIO(self.HEAD + rows))
         self.assertEqual(found.statuses, {200: 1, 502: 1})
         self.assertEqual(latency.shown(found.latency)["max"], 250.0)
         self.assertAlmostEqual(found.seconds, 0.45)
+        self.assertEqual([at for at, _ in found.p99_line], [0.0, 0.25])
 
     def test_an_empty_table_is_no_answer(self):
         self.assertEqual(oha.read(io.StringIO(self.HEAD)).requests, 0)
