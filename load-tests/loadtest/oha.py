@@ -10,6 +10,9 @@ import os
 
 from . import generator, measured
 
+# Requests that were due, and for which there was no time left: the rate was not carried.
+LATE = "due, not answered"
+
 
 def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, find="oha"):
     """Asks so often a second, answered or not."""
@@ -39,7 +42,7 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, 
     # What was due and did not come: oha's table has answers alone.
     missing = round(rate * seconds) - found.requests
     if not stopped and missing > max(connections, 0.01 * rate * seconds):
-        found.errors["unanswered"] = missing
+        found.errors[LATE] = missing
     found.command, found.generator_cpu = generator.shown(command), used
     if stopped:
         raise generator.Stopped(found)

@@ -34,8 +34,9 @@ class Progress:
         cpu = f", {gateway:.1f} µs of CPU each" if gateway is not None else ""
         p99 = result["shown"]["p99"]
         slow = f", p99 {p99:.2f} ms" if p99 is not None else ""
+        errors = "".join(f"; {kind}: {count:,}" for kind, count in result["errors"].items())
         wrong = "".join(f"; {fault}" for fault in result["faults"])
-        self.say(f"{entry.name}: {result['per_second']:,.0f}/s{slow}{cpu}{wrong}")
+        self.say(f"{entry.name}: {result['per_second']:,.0f}/s{slow}{cpu}{errors}{wrong}")
 
     def end(self):
         self.over.set()

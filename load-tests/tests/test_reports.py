@@ -91,6 +91,16 @@ class Bounds(unittest.TestCase):
         )
 
 
+    def test_a_rate_that_is_not_carried_is_a_result(self):
+        bearer = scenario.load_all()["bearer"]
+        late = {running.oha.LATE: 5}
+        measured = running.wrk.measured.of_answers([(0.0, 200, 1.0)], 1.0, late)
+        self.assertEqual(running.faults(bearer, measured, {}, 5, "open"), [])
+        self.assertEqual(
+            running.faults(bearer, measured, {}, 6, "open"), ["1 of 1 not answered as expected"]
+        )
+
+
 class Comparison(unittest.TestCase):
     def test_rounds_that_overlap_are_noise(self):
         said = comparison.verdict([100, 110, 105], [104, 112, 109], True)
