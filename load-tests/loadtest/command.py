@@ -11,7 +11,9 @@ import tempfile
 import textwrap
 import time
 
-from . import callers, deployment, machine, metrics, page, progress, provider, report, running
+from . import (
+    callers, client, deployment, machine, metrics, page, progress, provider, report, running,
+)
 from . import scenario as scenarios
 from .scenario import Fault
 
@@ -48,7 +50,8 @@ def parser():
     made.add_argument("--only", metavar="NAMES", help="scenarios, separated by commas")
     made.add_argument("--scenarios", metavar="DIR", help="scenarios of your own")
     made.add_argument(
-        "--out", metavar="DIR", default="target/load-test", help="where the report goes [%(default)s]"
+        "--out", metavar="DIR", default="target/load-test",
+        help="where the report goes [%(default)s]",
     )
     how = made.add_argument_group("how long and how fast")
     how.add_argument("--rounds", type=whole, default=3, metavar="N", help="rounds [3]")
@@ -75,6 +78,9 @@ def parser():
     there.add_argument("--admin", metavar="URL", help="its admin listener: CPU, memory, counters")
     there.add_argument(
         "--direct", metavar="URL", help="the upstream's origin, to measure what the gateway adds"
+    )
+    there.add_argument(
+        "--insecure", action="store_true", help="take any certificate [authorities of the system]"
     )
     there.add_argument("--tokens", metavar="FILE", help="IAM tokens, one a line; - is stdin")
     there.add_argument("--mint", metavar="KEY", help="PEM of a key that the gateway trusts")
@@ -149,7 +155,7 @@ def heed_signals():
 
 def check(options):
     """What belongs together, and what does not."""
-    there = ("admin", "direct", "tokens", "mint", "claims", "kid", "cookie", "ids")
+    there = ("admin", "direct", "insecure", "tokens", "mint", "claims", "kid", "cookie", "ids")
     if not options.target:
         for name in there:
             if getattr(options, name):
@@ -173,6 +179,8 @@ def listed(every):
 
 
 def run(options, chosen, words):
+    if options.insecure:
+        client.Trust.everybody()
     about = {"machine": machine.describe()}
     told = progress.Progress()
     with tempfile.TemporaryDirectory(prefix="load-test-") as directory:

@@ -4,6 +4,8 @@ import re
 import urllib.error
 import urllib.request
 
+from . import client
+
 LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -30,7 +32,9 @@ class Admin:
         self.origin = origin.rstrip("/")
 
     def read(self):
-        with urllib.request.urlopen(f"{self.origin}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"{self.origin}/metrics", timeout=5, context=client.Trust.context
+        ) as answer:
             return parse(answer.read().decode())
 
     def one(self, name):

@@ -8,13 +8,13 @@ have waited: there is no coordinated omission.
 import csv
 import os
 
-from . import generator, measured
+from . import client, generator, measured
 
 # Requests that were due, and for which there was no time left: the rate was not carried.
 LATE = "due, not answered"
 
 
-def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, find="oha"):
+def open_loop(url, prepared, connections, rate, seconds, directory, cores, find):
     """Asks so often a second, answered or not."""
     out = os.path.join(directory, "oha.csv")
     if os.path.exists(out):
@@ -23,6 +23,8 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, 
     command += ["--latency-correction", "--wait-ongoing-requests-after-deadline"]
     command += ["-t", "30s", "--redirect", "0", "--output-format", "csv", "-o", out]
     command += ["-m", prepared.method]
+    if client.Trust.context:
+        command.append("--insecure")
     for name, value in prepared.headers.items():
         command += ["-H", f"{name}: {value}"]
     if prepared.body:
@@ -52,8 +54,8 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores=None, 
 def read(lines):
     """Its table: a line for each answer, seconds with a fraction.
 
-    `request-start` is when a request was sent and `request-duration` counts from when it was due, so
-    the two may not be added.
+    `request-start` is when a request was sent and `request-duration` counts from when it was due,
+    so the two may not be added.
     """
     answers = []
     for row in csv.DictReader(lines):

@@ -1,5 +1,6 @@
 """Servers under measurement: started on cores of their own, and ended by their process id."""
 
+import http.client
 import os
 import resource
 import signal
@@ -174,7 +175,8 @@ def _resident_bytes(pid):
 def _answers(url):
     try:
         urllib.request.urlopen(url, timeout=1).close()
-    except urllib.error.HTTPError:
+    except (urllib.error.HTTPError, http.client.HTTPException):
+        # Whatever it says, TLS to somebody who does not speak it for example.
         return True
     except OSError:
         return False

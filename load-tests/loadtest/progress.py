@@ -1,4 +1,4 @@
-"""How far it is, on standard error: one line that changes on a terminal, a line a round elsewhere."""
+"""How far it is, on standard error: a line that changes on a terminal, a line a round elsewhere."""
 
 import shutil
 import sys

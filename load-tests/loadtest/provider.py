@@ -2,8 +2,8 @@
 
 `python3 -m loadtest.provider PORT DIRECTORY [ALGORITHM...]`: its keys are in DIRECTORY. ID tokens
 are signed with RS256 for the clients named `*-rs256`, since not every relying party reads EdDSA;
-access tokens are signed with EdDSA, as Core's documents have it. With EdDSA alone its key set is one
-that Core reads. It is for measuring what comes after a login and checks nothing.
+access tokens are signed with EdDSA, as Core's documents have it. With EdDSA alone its key set is
+one that Core reads. It is for measuring what comes after a login and checks nothing.
 """
 
 import base64

@@ -307,8 +307,8 @@ def threads(stage, full):
     growth = Growth("threads", "Threads", "threads", [])
     cores = os.cpu_count() or 1
     growth.notes = (
-        f"{cores} cores for everything: the generator and the upstream share them with the gateway, "
-        "so throughput of two threads says little unless there are more."
+        f"{cores} cores for everything: the generator and the upstream share them with the "
+        "gateway, so throughput of two threads says little."
         if cores < 4 else ""
     )
     for size in (1, 2, *([4] if cores >= 8 else [])):

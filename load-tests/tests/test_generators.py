@@ -116,7 +116,8 @@ process_cpu_seconds_total 1.5
         self.assertEqual(found["x_total"][(("kind", "a b"), ("outcome", "miss"))], 1000)
 
     def test_what_did_not_grow_is_left_out(self):
-        self.assertEqual(metrics.grown({"a": 1, "b": 2}, {"a": 1, "b": 5, "c": 1}), {"b": 3, "c": 1})
+        found = metrics.grown({"a": 1, "b": 2}, {"a": 1, "b": 5, "c": 1})
+        self.assertEqual(found, {"b": 3, "c": 1})
 
 
 if __name__ == "__main__":
