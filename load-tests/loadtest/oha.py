@@ -19,7 +19,8 @@ def open_loop(url, prepared, connections, rate, seconds, directory, cores, find)
     out = os.path.join(directory, "oha.csv")
     if os.path.exists(out):
         os.remove(out)
-    command = [find, "--no-tui", "-z", f"{round(seconds * 1000)}ms", "-q", f"{rate:g}", "-c", connections]
+    command = [find, "--no-tui", "-z", f"{round(seconds * 1000)}ms", "-q", f"{rate:g}"]
+    command += ["-c", connections]
     command += ["--latency-correction", "--wait-ongoing-requests-after-deadline"]
     command += ["-t", "30s", "--redirect", "0", "--output-format", "csv", "-o", out]
     command += ["-m", prepared.method]

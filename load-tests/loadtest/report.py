@@ -54,7 +54,7 @@ def added(entries):
             continue
         found.append({
             "name": entry.name,
-            "rate": entry.rates[0],
+            "rate": round(statistics.median(one["per_second"] for one, _ in pairs)),
             **{
                 f"{time}_ms": [one["shown"][time] - other["shown"][time] for one, other in pairs]
                 for time in ("p50", "p99")

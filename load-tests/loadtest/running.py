@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import statistics
 import urllib.parse
 
 from . import client, generator, h2load, latency, metrics, oha, own, prepared, rounds, wrk
@@ -69,6 +68,18 @@ def entries(scenarios, pace, has_direct):
     return found
 
 
+def turn(everything, number):
+    """The order of one round. What belongs to a scenario stays together, its closed loop first."""
+    scenarios = list(dict.fromkeys(entry.scenario.name for entry in everything))
+    found = []
+    for name in rounds.order(scenarios, number):
+        own = [entry for entry in everything if entry.scenario.name == name]
+        closed = [entry for entry in own if entry.mode == "closed"]
+        open_loops = [entry for entry in own if entry.mode != "closed"]
+        found += closed + (open_loops[::-1] if number % 2 else open_loops)
+    return found
+
+
 def steps(first, last, count=STEPS):
     return tuple(first + (last - first) * n / (count - 1) for n in range(count))
 
@@ -130,9 +141,7 @@ class Running:
         total = len(everything) * self.pace.rounds
         try:
             for number in range(self.pace.rounds):
-                # The rate of an open loop comes of the first round, so that is in order.
-                turn = rounds.order(everything, number) if number else everything
-                for at, entry in enumerate(turn):
+                for at, entry in enumerate(turn(everything, number)):
                     done = number * len(everything) + at
                     self.progress.at(done, total, number + 1, self.pace.rounds, entry.name)
                     entry.done.append(self.round(entry))
@@ -203,12 +212,11 @@ class Running:
         return wrk.closed_loop(url, path, connections, pace.seconds, self.directory, self.cores)
 
     def open_loop(self, entry, one, origin, connections):
-        if not entry.rates:
-            entry.rates = (self.rate_of(entry),)
+        rates = entry.rates or (self.rate_of(entry),)
         target = self.site.direct if entry.mode == "direct" else origin
-        seconds = self.pace.seconds / len(entry.rates)
+        seconds = self.pace.seconds / len(rates)
         found, until = [], 0.0
-        for rate in entry.rates:
+        for rate in rates:
             try:
                 found.append((until, oha.open_loop(
                     target + one.path, one, connections, rate, seconds, self.directory,
@@ -222,10 +230,10 @@ class Running:
         return joined(found)
 
     def rate_of(self, entry):
+        """A part of what the gateway carried a moment before."""
         for other in self.everything:
             if other.scenario is entry.scenario and other.mode == "closed" and other.done:
-                fastest = statistics.median(r["per_second"] for r in other.done)
-                return max(1, round(fastest * entry.part))
+                return max(1, round(other.done[-1]["per_second"] * entry.part))
         raise Fault(f"{entry.name}: its greatest throughput was not measured")
 
     def result(self, entry, found, watching, counted):

@@ -71,11 +71,26 @@ class Markdown(unittest.TestCase):
 
     def test_what_the_gateway_adds_is_of_the_same_round(self):
         one = scenario.load_all()["bearer"]
-        through = running.Entry(one, "open", part=0.5, rates=(500,))
-        past = running.Entry(one, "direct", part=0.5, rates=(500,))
+        through = running.Entry(one, "open", part=0.5)
+        past = running.Entry(one, "direct", part=0.5)
         through.done, past.done = [result(p99=3.0), result(p99=9.0)], [result(p99=2.5)]
         found = report.added([through, past])
         self.assertEqual(found[0]["p99_ms"], [0.5])
+
+
+class Turns(unittest.TestCase):
+    def test_a_scenario_stays_together_and_its_closed_loop_is_first(self):
+        every = scenario.load_all()
+        chosen = [every[name] for name in ("session", "bearer", "refusals")]
+        entries = running.entries(chosen, running.Pace(), has_direct=True)
+        orders = [[e.name for e in running.turn(entries, number)] for number in range(4)]
+        self.assertEqual(len({tuple(order) for order in orders}), 4)
+        for order in orders:
+            self.assertEqual(sorted(order), sorted(e.name for e in entries))
+            at = order.index("bearer")
+            self.assertEqual(
+                set(order[at + 1 : at + 3]), {"bearer at 50%", "bearer at 50% direct"}
+            )
 
 
 class Bounds(unittest.TestCase):
