@@ -39,7 +39,6 @@ function init(args)
     at = 0
     statuses = {}
     tenths = {}
-    began = tenth()
 end
 
 function request()
@@ -49,7 +48,9 @@ end
 
 function response(status)
     statuses[status] = (statuses[status] or 0) + 1
-    local now = tenth() - began
+    local now = tenth()
+    began = began or now
+    now = now - began
     tenths[now] = (tenths[now] or 0) + 1
 end
 

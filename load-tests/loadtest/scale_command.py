@@ -47,17 +47,21 @@ def main(words):
             "rounds": options.rounds,
             "seconds": options.seconds,
         }
-        told, found = progress.Progress(), []
-        stopped = False
+        told, found, code = progress.Progress(), [], 0
         try:
             for name in names:
-                found.append(grown(name, options, told))
+                # One that fails takes nothing from the others.
+                try:
+                    found.append(grown(name, options, told))
+                except (Fault, SystemExit) as fault:
+                    told.say(f"{name}: failed, {fault}")
+                    code = command.FAILED
         except KeyboardInterrupt:
-            stopped = True
+            code = command.STOPPED
         told.end()
         if found:
             write(found, about, options.out)
-        return command.STOPPED if stopped else 0
+        return code
     except Fault as fault:
         print(f"load-tests/scale: {fault}", file=sys.stderr)
         return command.USAGE
