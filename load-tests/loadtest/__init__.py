@@ -1,4 +1,5 @@
-"""What load tests are made of: processes, tokens, a provider, a load generator, rounds, tables.
+"""What load tests are made of: scenarios, callers, generators, rounds, reports.
 
-Python's standard library and OpenSSL's command line; nothing to install.
+Python's standard library, and two of Debian's packages: `cryptography` signs tokens, `websockets`
+speaks WebSocket. `tests/install-prerequisites load` brings them.
 """

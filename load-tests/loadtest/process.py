@@ -1,6 +1,8 @@
 """Servers under measurement: started on cores of their own, and ended by their process id."""
 
+import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -17,6 +19,33 @@ def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
+
+
+def free_port_pair():
+    """A free port whose next one is free as well."""
+    for _ in range(100):
+        first = free_port()
+        with socket.socket() as taken:
+            try:
+                taken.bind(("127.0.0.1", first + 1))
+            except (OSError, OverflowError):
+                continue
+            return first
+    raise SystemExit("no two free ports side by side")
+
+
+def raise_files(wanted=65_536):
+    """Lets us and what we start open as many files as the system allows; says how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limits in ((wanted, max(hard, wanted)), (hard, hard)):
+        if soft >= wanted:
+            break
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            break
+        except (ValueError, OSError):
+            continue
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class Server:
@@ -146,7 +175,8 @@ def _resident_bytes(pid):
 def _answers(url):
     try:
         urllib.request.urlopen(url, timeout=1).close()
-    except urllib.error.HTTPError:
+    except (urllib.error.HTTPError, http.client.HTTPException):
+        # Whatever it says, TLS to somebody who does not speak it for example.
         return True
     except OSError:
         return False

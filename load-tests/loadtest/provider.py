@@ -1,9 +1,9 @@
 """An OpenID provider that logs everybody in at once, as the one user there is.
 
-`python3 -m loadtest.provider PORT DIRECTORY`: its keys are in DIRECTORY. ID tokens are signed with
-RS256 for the clients named `*-rs256`, since not every relying party reads EdDSA; access tokens
-are signed with EdDSA, as Core's documents have it. It is for measuring what comes after a login
-and checks nothing.
+`python3 -m loadtest.provider PORT DIRECTORY [ALGORITHM...]`: its keys are in DIRECTORY. ID tokens
+are signed with RS256 for the clients named `*-rs256`, since not every relying party reads EdDSA;
+access tokens are signed with EdDSA, as Core's documents have it. With EdDSA alone its key set is
+one that Core reads. It is for measuring what comes after a login and checks nothing.
 """
 
 import base64
@@ -24,11 +24,11 @@ ROLE = "organization_admin"
 LIFETIME = 6 * 3600
 
 
-def keys(directory):
+def keys(directory, algorithms=("EdDSA", "RS256")):
     """The provider's keys, by algorithm; made when they are not there."""
     return {
         algorithm: Key(algorithm, os.path.join(directory, f"provider-{algorithm}.pem"))
-        for algorithm in ("EdDSA", "RS256")
+        for algorithm in algorithms
     }
 
 
@@ -58,10 +58,10 @@ class Provider(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port, directory):
+    def __init__(self, port, directory, *algorithms):
         super().__init__(("127.0.0.1", port), Requests)
         self.issuer = f"http://127.0.0.1:{port}"
-        self.keys = keys(directory)
+        self.keys = keys(directory, algorithms or ("EdDSA", "RS256"))
         self.codes = {}
 
     def document(self):
@@ -76,7 +76,7 @@ class Provider(ThreadingHTTPServer):
             "response_modes_supported": ["query"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["EdDSA", "RS256"],
+            "id_token_signing_alg_values_supported": list(self.keys),
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "code_challenge_methods_supported": ["S256"],
             "scopes_supported": ["openid", "profile", "offline_access"],
@@ -163,4 +163,4 @@ class Requests(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Provider(int(sys.argv[1]), sys.argv[2]).serve_forever()
+    Provider(int(sys.argv[1]), *sys.argv[2:]).serve_forever()

@@ -1,7 +1,13 @@
 """Closed-loop load by wrk, and what it says."""
 
+import json
+import os
 import re
 import subprocess
+
+from . import generator, latency, measured
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "requests.lua")
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -30,6 +36,45 @@ def run(url, headers, seconds, connections, cores):
     if done.returncode != 0:
         raise SystemExit(f"wrk failed: {done.stderr or done.stdout}")
     return Load(done.stdout)
+
+
+def closed_loop(url, requests, connections, seconds, directory, cores=None):
+    """Asks what stands in the file `requests` as fast as it is answered."""
+    out = os.path.join(directory, "wrk.json")
+    if os.path.exists(out):
+        os.remove(out)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
+    command += ["-s", os.path.relpath(SCRIPT), url, "--", requests, out]
+    grid = [f"{fraction:g}" for fraction in latency.GRID]
+    _, used, stopped = generator.run([*command, *grid], seconds, cores)
+    try:
+        with open(out) as file:
+            found = read(json.load(file))
+    except (OSError, ValueError):
+        if stopped:
+            raise generator.Stopped() from None
+        raise
+    found.command = generator.shown([*command, "0", "0.01", "…", "1"])
+    found.generator_cpu = used
+    if stopped:
+        raise generator.Stopped(found)
+    return found
+
+
+def read(values):
+    """What `requests.lua` has written."""
+    tenths = {int(number): count for number, count in values["tenths"].items()}
+    slots = {}
+    for number, count in tenths.items():
+        slots[number // 2] = slots.get(number // 2, 0) + count
+    return measured.Measured(
+        requests=values["requests"],
+        seconds=values["seconds"],
+        latency=[[fraction, value] for fraction, value in values["latency"]],
+        statuses={int(status): count for status, count in values["statuses"].items()},
+        errors={kind: count for kind, count in values["errors"].items() if count},
+        rate=measured.of_counts(slots, values["seconds"], 0.2),
+    )
 
 
 def _one(text, pattern, absent):
