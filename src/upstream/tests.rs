@@ -99,9 +99,15 @@ async fn what_is_known_of_a_server_outlives_the_configuration() {
 async fn who_is_lost_to_the_configuration_before_is_found_again() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let servers = local(&[listener.local_addr().unwrap().port()]);
-    let before = Upstream::new(settings(servers.clone()), 7, None).unwrap();
+    let second = Duration::from_secs(1);
+    let ejection = pool::Ejection { failures: 1, time: second, max_time: second, max_percent: 50 };
+    let settings = || {
+        let rules = Rules { ejection: Some(ejection), ..Rules::default() };
+        Settings { rules, ..settings(servers.clone()) }
+    };
+    let before = Upstream::new(settings(), 7, None).unwrap();
     before.resolve().await.unwrap();
-    let after = Arc::new(Upstream::new(settings(servers), 7, Some(&before)).unwrap());
+    let after = Arc::new(Upstream::new(settings(), 7, Some(&before)).unwrap());
     after.resolve().await.unwrap();
     let (stop, stopped) = watch::channel(false);
     let kept = Arc::clone(&after);

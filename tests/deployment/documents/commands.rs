@@ -17,7 +17,7 @@ const RUN: [&str; 15] = [
 ];
 
 /// Not run here; what is done instead, in the words of a shell.
-const NOT_RUN: [(&str, &str, &str); 5] = [
+const NOT_RUN: [(&str, &str, &str); 6] = [
     (
         "make",
         "builds and tests for minutes, or serves until Ctrl-C: only whether the target is there, \
@@ -45,7 +45,22 @@ const NOT_RUN: [(&str, &str, &str); 5] = [
          whether the file is there",
         r#"[ "$1 $2" = "check rules" ] && [ -s "$3" ]"#,
     ),
+    (
+        "portcullis-demo",
+        "serves on ports of its own, and so would its tokens be of another provider: only whether \
+         it has the command",
+        r#"[ $# = 2 ] && "@demo" --help | @grep -q "^  $1 " && echo "token-of-$2""#,
+    ),
 ];
+
+/// `load-tests/run` of the documents: it measures for minutes, and asks machines that are not here.
+/// What it lists is listed; of the rest, whether it has each option.
+const LOAD_TEST: &str = r#"
+[ "$*" = --list ] && exec "@top/load-tests/run" --list
+help=$("@top/load-tests/run" --help)
+for word; do case $word in --*) @grep -q -- " $word[] ,]" <<< "$help" || exit 2 ;; esac; done
+case " $* " in *" --tokens - "*) [ "$(@cat)" ] ;; esac
+"#;
 
 /// What a reader fills in.
 const FILLED_IN: [(&str, &str); 2] = [
@@ -97,6 +112,7 @@ pub(super) fn equip(place: &Place) {
         let [port, admin] = place.ports;
         let mut text = format!("#!{}\n{text}\n", found("bash").display())
             .replace("@binary", env!("CARGO_BIN_EXE_portcullis"))
+            .replace("@demo", option_env!("CARGO_BIN_EXE_portcullis-demo").unwrap_or_default())
             .replace("@place", place.path().to_str().unwrap())
             .replace("@top", top().to_str().unwrap())
             .replace("@port", &port.to_string())
@@ -104,14 +120,15 @@ pub(super) fn equip(place: &Place) {
         for tool in ["make", "grep", "seq", "sleep", "cat", "curl"] {
             text = text.replace(&format!("@{tool}"), found(tool).to_str().unwrap());
         }
-        place.write(&format!("bin/{name}"), &text);
-        let at = place.path().join("bin").join(name);
+        place.write(name, &text);
+        let at = place.path().join(name);
         fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    script("portcullis", PORTCULLIS);
-    script("curl", CURL);
+    script("bin/portcullis", PORTCULLIS);
+    script("bin/curl", CURL);
+    script("load-tests/run", LOAD_TEST);
     for (name, _why, instead) in NOT_RUN {
-        script(name, instead);
+        script(&format!("bin/{name}"), instead);
     }
 }
 
@@ -220,10 +237,19 @@ fn what_is_left_out_is_marked() {
 fn an_unknown_command_is_noticed() {
     let place = Place::with_files();
     equip(&place);
-    for bad in ["wget https://example.com", "make no-such-target", "cargo bench --bench nothing"] {
+    for bad in [
+        "wget https://example.com",
+        "make no-such-target",
+        "cargo bench --bench nothing",
+        "load-tests/run --no-such-option",
+    ] {
         let (good, said) = place.run(bad, bad, "");
         assert!(!good, "{bad}: {said}");
     }
-    let (good, said) = place.run("a good one", "make help && cargo bench --bench route", "");
+    let (good, said) = place.run(
+        "a good one",
+        "make help && cargo bench --bench route && load-tests/run --list",
+        "",
+    );
     assert!(good, "{said}");
 }
