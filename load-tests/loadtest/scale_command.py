@@ -125,12 +125,19 @@ def summary(growth):
 
 
 def slope(points, unit):
-    """CPU of a request for one more of what grows, by the line of least squares."""
-    xs, ys = [p["size"] for p in points], [p["cpu_us"] for p in points]
-    by = statistics.linear_regression(xs, ys).slope
-    for count in (1, 1_000, 1_000_000):
-        if abs(by * count) >= 0.01 or count == 1_000_000:
-            return (f"slope: CPU of a request for {count:,} more {unit}", by * count, "µs")
+    """CPU of a request for one more of what grows: lines of least squares, one for each round."""
+    sizes = [point["size"] for point in points]
+    every = [
+        statistics.linear_regression(sizes, [each["cpu_us"] for each in turn]).slope
+        for turn in zip(*(point["rounds"] for point in points), strict=False)
+    ]
+    by = statistics.median(every)
+    # Told for so many that the number is read.
+    count = next((n for n in (1, 1_000) if abs(by * n) >= 0.01), 1_000_000)
+    least, most = min(every) * count, max(every) * count
+    noise = ", within noise" if least <= 0 <= most else ""
+    what = f"slope: CPU of a request for {count:,} more {unit}"
+    return what, by * count, f"µs ({least:.3g} to {most:.3g}{noise})"
 
 
 def spread(point, key):

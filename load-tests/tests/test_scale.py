@@ -13,20 +13,26 @@ def growth(costs, name="routes", unit="routes"):
 
 
 class Slope(unittest.TestCase):
-    def test_it_is_told_in_a_unit_that_is_read(self):
-        self.assertEqual(
-            scale_command.slope([{"size": s, "cpu_us": 10 + 2 * s} for s in (1, 2, 4)], "threads"),
-            ("slope: CPU of a request for 1 more threads", 2.0, "µs"),
-        )
-        what, value, _ = scale_command.slope(
-            [{"size": s, "cpu_us": 10 + s / 1e4} for s in (10, 10_000)], "routes"
-        )
-        self.assertIn("for 1,000 more routes", what)
-        self.assertAlmostEqual(value, 0.1)
+    def slope(self, *rounds, unit="routes"):
+        points = [
+            {"size": size, "rounds": [{"cpu_us": cost(size)} for cost in rounds]}
+            for size in (10, 100, 10_000)
+        ]
+        return scale_command.slope(points, unit)
 
-    def test_what_does_not_grow_has_none(self):
-        _, value, _ = scale_command.slope([{"size": s, "cpu_us": 10} for s in (1, 9)], "x")
-        self.assertEqual(value, 0)
+    def test_it_is_told_for_so_many_that_it_is_read(self):
+        found = self.slope(lambda size: 10 + 2 * size)
+        self.assertEqual(found[0], "slope: CPU of a request for 1 more routes")
+        self.assertAlmostEqual(found[1], 2.0)
+        found = self.slope(lambda size: 10 + size / 1e4)
+        self.assertIn("for 1,000 more routes", found[0])
+        self.assertAlmostEqual(found[1], 0.1)
+
+    def test_rounds_that_disagree_of_its_sign_are_noise(self):
+        found = self.slope(lambda s: 9 + s / 1e3, lambda s: 9 - s / 1e3, lambda s: 9 + s / 1e3)
+        self.assertIn("within noise", found[2])
+        found = self.slope(lambda s: 9 + s / 1e3, lambda s: 9 + s / 1e2)
+        self.assertNotIn("within noise", found[2])
 
 
 class Report(unittest.TestCase):
