@@ -152,6 +152,15 @@ impl Soak {
         }
     }
 
+    /// Core is asked again soon after it is well again, however busy the machine is.
+    async fn recovers(&self) {
+        let (client, until) = (client(), Instant::now() + Duration::from_secs(30));
+        while client.get(self.gateway.url("/open")).send().await.unwrap().status() != 200 {
+            assert!(Instant::now() < until, "not in half a minute: {}", self.gateway.output());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// A reload each second, a new key each fifth, a fault of Core each third; seconds of quiet.
     async fn trouble(self: Arc<Self>) {
         let faults = [Fault::HalfOpen, Fault::ResetAt(5), Fault::Garbage, Fault::Refuse];
@@ -173,6 +182,7 @@ impl Soak {
                 self.core.set(fault);
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 self.core.set(Fault::None);
+                self.recovers().await;
                 // Longer than any time-out of those who asked meanwhile.
                 tokio::time::sleep(Duration::from_millis(2_700)).await;
                 self.troubled.store(false, Ordering::Relaxed);
