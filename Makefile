@@ -11,7 +11,7 @@ CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 DENY := PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked --config .deny.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-rust test-browser test-load load-test scale soak fuzz bench bench-peers warm-path check fmt clippy doc deny advisories clean
+.PHONY: help demo build test test-rust test-browser test-load load-test scale soak fuzz bench bench-peers warm-path check fmt clippy doc deny advisories reproducible clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -112,6 +112,10 @@ deny: $(CARGO_DENY) ## licences, sources and bans of every dependency
 # Apart from `deny`: it fetches the advisory database, which a closed network does not allow.
 advisories: $(CARGO_DENY) ## known vulnerabilities of every dependency; needs the network
 	$(DENY) check advisories
+
+reproducible: ## the released binary, built twice in two places, is the same byte for byte
+	@tests/install-prerequisites build
+	tests/reproducible
 
 $(CARGO_DENY):
 	$(CARGO) install --locked --root "$(TOOLS)" cargo-deny@$(CARGO_DENY_VERSION)

@@ -49,6 +49,17 @@ fn the_build_has_every_target_that_the_manifest_names() {
     assert!(read("conf/deploy/Dockerfile").contains(&base), "{base}");
 }
 
+/// A base without a C library runs what is linked statically, and nothing else.
+#[test]
+fn the_binary_is_static_and_so_is_its_base() {
+    let text = read("conf/deploy/Dockerfile");
+    let (build, last) = text.rsplit_once("\nFROM ").unwrap();
+    assert!(last.starts_with("gcr.io/distroless/static-"), "{last}");
+    let target = "--target \"$(uname -m)-unknown-linux-musl\"";
+    assert!(build.lines().any(|it| it.contains("cargo build") && it.contains(target)), "{build}");
+    assert!(build.contains("musl-tools") && build.contains("rustup target add"), "{build}");
+}
+
 #[test]
 fn it_is_nobody_and_has_what_configurations_include() {
     let text = read("conf/deploy/Dockerfile");
