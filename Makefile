@@ -50,7 +50,7 @@ fuzz: $(CARGO_FUZZ) ## a minute of each fuzz target; FUZZ_SECONDS and FUZZ_JOBS 
 
 bench: ## what single steps cost; load-tests/README.md has the figures
 	@tests/install-prerequisites build
-	$(CARGO) bench --locked --bench route --bench request --bench lookup
+	$(CARGO) bench --locked --bench route --bench request --bench lookup --bench trace
 
 # ROUNDS, SECONDS and CONNECTIONS say how long; ONLY=nginx,pingora-bare measures just those.
 ENVOY_VERSION := 1.40.0
